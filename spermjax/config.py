@@ -1,0 +1,233 @@
+"""The typed tree of an experiment: what is run is exactly what stands here.
+
+An experiment is a Python module with `def experiment() -> Experiment`; the command
+line overrides single fields by dotted path (`--model.depth 6`). The tree is checked
+once, at start, with all problems named together, and stored with each run.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from spermjax.errors import ConfigError, nearest
+from spermjax.parts import REGIONS
+
+Rate = float
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Which cells, and how they are brought to one size."""
+
+    name: str = "sperm_phantom"
+    """Data set, or `set/configuration` (see `spermjax data --help`)."""
+    manual_dir: Path | None = None
+    """Folder that holds the unpacked public archive; not needed for `sperm_phantom`, nor once the set is prepared."""
+    data_dir: Path | None = None
+    """Where prepared sets live (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
+    image_size: int = 64
+    """Side in pixels of the square that the model sees."""
+    crop: int | None = None
+    """Side in source pixels of the central square that is kept before resizing (default: all)."""
+    align_head: bool = False
+    """Rotate each cell so that its head's axis points up, where part masks tell the axis."""
+    split: Literal["official", "holdout", "kfold"] = "official"
+    """How examples are divided: as published, one grouped hold-out, or grouped stratified folds."""
+    folds: int = 5
+    """Number of folds for `--data.split kfold`; `holdout` keeps one part in `folds` for validation."""
+    fold: int = 0
+    """Which fold is the validation split."""
+    split_seed: int = 0
+    """Seed of the division; kept apart from the training seed so that seeds compare on the same split."""
+    limit: int | None = None
+    """Use only this many training examples (a data-fraction study, or a quick look)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A vision transformer."""
+
+    name: str = "vit"
+    """Architecture (see `spermjax models`)."""
+    patch_size: int = 8
+    """Side of a patch in pixels."""
+    width: int = 128
+    """Channels of a token."""
+    depth: int = 6
+    """Number of blocks."""
+    heads: int = 4
+    """Attention heads; must divide the width."""
+    mlp_dim: int | None = None
+    """Hidden channels of the MLP (default: four times the width)."""
+    stem: Literal["patch", "conv"] = "patch"
+    """How pixels become tokens: one linear map per patch, or a small stack of convolutions."""
+    pool: Literal["class_token", "mean"] = "class_token"
+    """What the logits are read from."""
+    positions: Literal["learned", "sincos"] = "learned"
+    """Position embedding."""
+    registers: int = 0
+    """Register tokens besides the class token (Darcet et al. 2024)."""
+    attention: str = "softmax"
+    """Attention variant."""
+    layer_scale: float | None = None
+    """Initial value of LayerScale (Touvron et al. 2021), or none."""
+    stochastic_depth: Rate = 0.0
+    """Probability that the last block is skipped, growing linearly from zero at the first."""
+    dropout: Rate = 0.0
+    """Dropout after the MLP's and the attention's projections."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Computation type; parameters stay float32."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Optim:
+    """AdamW (Loshchilov & Hutter 2019)."""
+
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+    weight_decay: float = 0.05
+    """Decoupled weight decay; kernels only."""
+    beta1: float = 0.9
+    beta2: float = 0.999
+    clip: float | None = 1.0
+    """Largest global gradient norm, or none."""
+    ema: Rate = 0.0
+    """Decay of the exponential moving average of the parameters that is evaluated; 0 evaluates the parameters themselves."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """Length of training and shape of the learning rate."""
+
+    epochs: float = 20
+    """Passes over the training split."""
+    steps: int | None = None
+    """Optimiser steps; overrides `epochs`."""
+    batch_size: int = 64
+    """Examples in a step, over all devices."""
+    warmup: Rate = 0.1
+    """Share of the steps in which the learning rate rises linearly."""
+    final_learning_rate: Rate = 0.0
+    """Share of the peak learning rate that the cosine ends at."""
+    eval_every: float = 1
+    """Epochs between evaluations on the validation split; each also saves a checkpoint."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """What is minimised, besides guidance."""
+
+    label_smoothing: Rate = 0.0
+    """Share of the target spread evenly over all classes (Szegedy et al. 2016)."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced` weighs each class (or each side of an attribute) by its inverse frequency in the training split."""
+    mixup: float = 0.0
+    """Alpha of MixUp (Zhang et al. 2018), or 0 for none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment:
+    """Random changes of image and part masks together, on the device, in training only."""
+
+    flip: bool = True
+    """Mirror left to right."""
+    rotate: float = 180.0
+    """Largest rotation either way, in degrees."""
+    scale: float = 0.1
+    """Largest relative change of size."""
+    shift: float = 0.05
+    """Largest shift, as a share of the side."""
+    brightness: float = 0.1
+    """Largest change of intensity."""
+    contrast: float = 0.2
+    """Largest relative change of contrast."""
+    blur: float = 0.0
+    """Largest standard deviation of a Gaussian blur, in pixels."""
+    noise: float = 0.0
+    """Largest standard deviation of additive Gaussian noise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Guidance:
+    """A loss that asks attention to lie on the parts that decide."""
+
+    weight: float = 0.0
+    """Weight against the classification loss; 0 switches guidance off."""
+    source: Literal["class_attention", "rollout"] = "class_attention"
+    """Which map is guided."""
+    loss: Literal["outside_mass", "log_inside_mass", "kl"] = "log_inside_mass"
+    """How distance from the parts is measured (see docs/guidance.md)."""
+    layers: tuple[int, ...] = (-1,)
+    """Layers whose class attention is guided; negative counts from the last."""
+    heads: tuple[int, ...] = ()
+    """Heads that are guided; empty for all."""
+    parts: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """Parts by class or attribute; empty takes the data set's own deciding parts."""
+    warmup: Rate = 0.0
+    """Share of the steps in which the weight rises linearly."""
+    stop: Rate = 1.0
+    """Share of the steps after which guidance ends."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Interpret:
+    """Explanations at evaluation."""
+
+    methods: tuple[str, ...] = ("raw_attention", "rollout", "grad_cam", "chefer2021b", "integrated_gradients", "part_shapley")
+    """Explanation methods for the final explanations."""
+    metrics: tuple[str, ...] = ()
+    """Metrics for the final explanations; empty for all that apply."""
+    during_training: tuple[str, ...] = ("raw_attention", "rollout")
+    """Methods that are measured at every evaluation while training."""
+    examples: int = 64
+    """Validation examples that are explained."""
+    chunk: int = 16
+    """Examples explained at once: bounds the memory."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tracking:
+    """Where results go. `metrics.jsonl` in the run folder is always written and is the truth."""
+
+    runs: Path = Path("runs")
+    """Folder of all runs."""
+    run_id: str | None = None
+    """Name of this run's folder (default: time and seed). A run of this name that exists is continued."""
+    wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
+    """Weights & Biases; `auto` is online with a key and offline without."""
+    project: str = "spermjax"
+    """Weights & Biases project."""
+    tags: tuple[str, ...] = ()
+    log_every: int = 20
+    """Steps between two lines of training metrics."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Parallel:
+    """How a step is spread over devices."""
+
+    mode: Literal["pmap"] = "pmap"
+    """`pmap` over the local devices."""
+    devices: int | None = None
+    """Number of local devices (default: the most that divide the batch)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """All that determines a run."""
+
+    name: str = "unnamed"
+    """Folder under `tracking.runs`."""
+    data: Data = Data()
+    model: Model = Model()
+    optim: Optim = Optim()
+    schedule: Schedule = Schedule()
+    loss: Loss = Loss()
+    augment: Augment = Augment()
+    guidance: Guidance = Guidance()
+    interpret: Interpret = Interpret()
+    tracking: Tracking = Tracking()
+    parallel: Parallel = Parallel()
+    seed: int = 0
+    """Seed of initialisation, order, augmentation and dropout."""
