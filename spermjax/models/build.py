@@ -1,0 +1,58 @@
+"""From a model's configuration to the module."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from spermjax.config import Model
+from spermjax.models.vit import ViT
+from spermjax.registry import Registry
+
+Factory = Callable[[Model, int, str | None], nn.Module]
+
+MODELS: Registry[Factory] = Registry("model")
+
+
+@MODELS.register("vit")
+def vit(config: Model, num_outputs: int, axis_name: str | None) -> ViT:
+    """A vision transformer of the configured size."""
+    return ViT(
+        num_outputs=num_outputs,
+        patch_size=config.patch_size,
+        width=config.width,
+        depth=config.depth,
+        heads=config.heads,
+        mlp_dim=config.mlp_dim,
+        stem=config.stem,
+        pool=config.pool,
+        positions=config.positions,
+        registers=config.registers,
+        attention=config.attention,
+        layer_scale=config.layer_scale,
+        stochastic_depth=config.stochastic_depth,
+        dropout=config.dropout,
+        axis_name=axis_name,
+        dtype=jnp.dtype(config.dtype),
+    )
+
+
+def build_model(config: Model, num_outputs: int, axis_name: str | None = None) -> nn.Module:
+    """The module that a configuration names.
+
+    Args:
+        config: architecture and its sizes.
+        num_outputs: logits.
+        axis_name: mapped axis of the batch in training.
+
+    Raises:
+        ConfigError: if no model has that name.
+    """
+    return MODELS[config.name](config, num_outputs, axis_name)
+
+
+def init_params(model: nn.Module, key: jax.Array, image_size: int):
+    """Fresh parameters, without the collections that capture intermediate values."""
+    images = jnp.zeros((1, image_size, image_size, 3))
+    return jax.jit(model.init)(key, images)["params"]

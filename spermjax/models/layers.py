@@ -1,0 +1,70 @@
+"""Layers that transformers and convolutional networks share."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+dense_init = nn.initializers.truncated_normal(0.02)
+
+
+class PerExampleDropout(nn.Module):
+    """Dropout whose mask depends on the example's place in the global batch alone.
+
+    An example loses the same values whether the batch lies on one device or is
+    spread over eight, so a run does not depend on the number of devices.
+
+    Attributes:
+        rate: probability of being set to zero.
+        per_channel: drop single values; otherwise drop the example's whole branch
+            (stochastic depth, Huang et al. 2016).
+        axis_name: the mapped axis that splits the global batch, if there is one.
+    """
+
+    rate: float
+    per_channel: bool = True
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch ..."], *, train: bool) -> Float[Array, "batch ..."]:
+        if not train or self.rate == 0.0:
+            return x
+        first = 0 if self.axis_name is None else jax.lax.axis_index(self.axis_name) * x.shape[0]
+        key = self.make_rng("dropout")
+        keys = jax.vmap(lambda slot: jax.random.fold_in(key, slot))(first + jnp.arange(x.shape[0]))
+        shape = x.shape[1:] if self.per_channel else (1,) * (x.ndim - 1)
+        keep = jax.vmap(lambda k: jax.random.bernoulli(k, 1.0 - self.rate, shape))(keys)
+        return jnp.where(keep, x / (1.0 - self.rate), jnp.zeros_like(x))
+
+
+class LayerScale(nn.Module):
+    """A learned gain per channel on a residual branch (Touvron et al. 2021, eq. 5).
+
+    Attributes:
+        init: the gain at the start.
+    """
+
+    init: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "... width"]) -> Float[Array, "... width"]:
+        gain = self.param("gain", nn.initializers.constant(self.init), (x.shape[-1],))
+        return x * gain.astype(x.dtype)
+
+
+class Mlp(nn.Module):
+    """Two linear maps with an exact GELU between them.
+
+    Attributes:
+        hidden: channels between the maps.
+        dtype: type of the computation.
+    """
+
+    hidden: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "... width"]) -> Float[Array, "... width"]:
+        hidden = nn.Dense(self.hidden, dtype=self.dtype, kernel_init=dense_init, name="hidden")(x)
+        hidden = nn.gelu(hidden, approximate=False)
+        return nn.Dense(x.shape[-1], dtype=self.dtype, kernel_init=dense_init, name="out")(hidden)

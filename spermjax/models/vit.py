@@ -1,0 +1,193 @@
+"""The vision transformer (Dosovitskiy et al. 2021), its attention a first-class output."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from spermjax.models.attention import VARIANTS
+from spermjax.models.attention.contract import FEATURES, AttentionSpec, tap
+from spermjax.models.layers import LayerScale, Mlp, PerExampleDropout, dense_init
+from spermjax.models.positions import sincos_2d
+from spermjax.models.stem import ConvStem, PatchStem
+
+LAYER_NORM_EPSILON = 1e-6
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block: attention, then an MLP, each on a residual branch.
+
+    Attributes:
+        attention: name of the attention variant.
+        heads: attention heads.
+        mlp_dim: hidden channels of the MLP.
+        layer_scale: initial LayerScale, or None.
+        stochastic_depth: probability that a branch is skipped in training.
+        dropout: dropout at the end of each branch.
+        axis_name: mapped axis of the batch, for dropout that ignores the device count.
+        dtype: type of the computation.
+    """
+
+    attention: str
+    heads: int
+    mlp_dim: int
+    layer_scale: float | None = None
+    stochastic_depth: float = 0.0
+    dropout: float = 0.0
+    axis_name: str | None = None
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens: Float[Array, "batch tokens width"],
+        mask: Bool[Array, "batch tokens"] | None,
+        *,
+        train: bool,
+    ) -> Float[Array, "batch tokens width"]:
+        def residual(branch: Float[Array, "batch tokens width"], name: str) -> Float[Array, "batch tokens width"]:
+            if self.layer_scale is not None:
+                branch = LayerScale(self.layer_scale, name=f"{name}_scale")(branch)
+            branch = PerExampleDropout(self.dropout, axis_name=self.axis_name, name=f"{name}_dropout")(
+                branch, train=train
+            )
+            return PerExampleDropout(
+                self.stochastic_depth, per_channel=False, axis_name=self.axis_name, name=f"{name}_depth"
+            )(branch, train=train)
+
+        normed = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="attention_norm")(tokens)
+        normed = tap(self, FEATURES, "norm1", normed)
+        attended = VARIANTS[self.attention](heads=self.heads, dtype=self.dtype, name="attention")(normed, mask)
+        tokens = tokens + residual(attended, "attention")
+        normed = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="mlp_norm")(tokens)
+        tokens = tokens + residual(Mlp(self.mlp_dim, dtype=self.dtype, name="mlp")(normed), "mlp")
+        return tap(self, FEATURES, "output", tokens)
+
+
+class ViT(nn.Module):
+    """A vision transformer that classifies, and shows what it attended to.
+
+    Collections, filled only when they are asked for through `mutable`:
+
+    - `attention`: `block_i/attention/weights`, `[batch, heads, queries, keys]`;
+    - `features`: `tokens` (input of the first block), `block_i/norm1` and
+      `block_i/output`, each `[batch, tokens, width]`.
+
+    Tokens are ordered: class token (if pooled by it), registers, patches row-major.
+
+    Attributes:
+        num_outputs: logits.
+        patch_size: side of a patch in pixels.
+        width: channels of a token.
+        depth: blocks.
+        heads: attention heads; divides the width.
+        mlp_dim: hidden channels of the MLP; None for four times the width.
+        stem: `patch` or `conv`.
+        pool: `class_token` or `mean` (over patch tokens, after the last norm).
+        positions: `learned`, for every token, or `sincos`, for patches.
+        registers: register tokens (Darcet et al. 2024).
+        attention: name of the attention variant.
+        layer_scale: initial LayerScale, or None.
+        stochastic_depth: probability that the last block is skipped; linear in depth.
+        dropout: dropout at the end of each residual branch.
+        mean: mean of each colour that the model subtracts.
+        std: standard deviation of each colour that the model divides by.
+        axis_name: mapped axis of the batch, for dropout that ignores the device count.
+        dtype: type of the computation; parameters are float32.
+    """
+
+    num_outputs: int
+    patch_size: int = 8
+    width: int = 128
+    depth: int = 6
+    heads: int = 4
+    mlp_dim: int | None = None
+    stem: str = "patch"
+    pool: str = "class_token"
+    positions: str = "learned"
+    registers: int = 0
+    attention: str = "softmax"
+    layer_scale: float | None = None
+    stochastic_depth: float = 0.0
+    dropout: float = 0.0
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    axis_name: str | None = None
+    dtype: jnp.dtype = jnp.float32
+
+    @property
+    def prefix(self) -> int:
+        """Tokens before the patches."""
+        return self.registers + (self.pool == "class_token")
+
+    def attention_spec(self, image_size: tuple[int, int]) -> AttentionSpec:
+        """How captured attention is to be read for images of this height and width."""
+        return AttentionSpec(
+            prefix=self.prefix,
+            grid=(image_size[0] // self.patch_size, image_size[1] // self.patch_size),
+            reads="class_token" if self.pool == "class_token" else "mean",
+        )
+
+    @nn.compact
+    def __call__(
+        self,
+        images: Float[Array, "batch height width 3"],
+        token_mask: Bool[Array, "batch patches"] | None = None,
+        *,
+        train: bool = False,
+    ) -> Float[Array, "batch outputs"]:
+        """Classifies images.
+
+        Args:
+            images: intensities in [0, 1]; the patch size divides height and width.
+            token_mask: False for patches that are left out: they are attended to by
+                no token and pooled by none, as if they had never been in the sequence.
+            train: whether dropout and stochastic depth act (rng `dropout`).
+
+        Returns:
+            Logits, float32.
+        """
+        images = (images - jnp.asarray(self.mean, images.dtype)) / jnp.asarray(self.std, images.dtype)
+        stem = {"patch": PatchStem, "conv": ConvStem}[self.stem]
+        grid = stem(self.patch_size, self.width, dtype=self.dtype, name="stem")(images)
+        batch, rows, columns, _ = grid.shape
+        tokens = self._with_prefix_and_positions(grid.reshape(batch, rows * columns, self.width), (rows, columns))
+        tokens = tap(self, FEATURES, "tokens", tokens)
+        mask = None
+        if token_mask is not None:
+            mask = jnp.concatenate([jnp.ones((batch, self.prefix), bool), token_mask], axis=1)
+        for layer in range(self.depth):
+            tokens = Block(
+                attention=self.attention,
+                heads=self.heads,
+                mlp_dim=self.mlp_dim or 4 * self.width,
+                layer_scale=self.layer_scale,
+                stochastic_depth=self.stochastic_depth * layer / max(1, self.depth - 1),
+                dropout=self.dropout,
+                axis_name=self.axis_name,
+                dtype=self.dtype,
+                name=f"block_{layer}",
+            )(tokens, mask, train=train)
+        tokens = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="norm")(tokens)
+        pooled = tokens[:, 0] if self.pool == "class_token" else self._mean_of_patches(tokens, token_mask)
+        return nn.Dense(self.num_outputs, kernel_init=dense_init, name="head")(pooled.astype(jnp.float32))
+
+    def _with_prefix_and_positions(
+        self, patches: Float[Array, "batch patches width"], grid: tuple[int, int]
+    ) -> Float[Array, "batch tokens width"]:
+        tokens = patches
+        if self.positions == "sincos":
+            tokens = tokens + jnp.asarray(sincos_2d(grid, self.width), self.dtype)
+        if self.prefix:
+            prefix = self.param("prefix", dense_init, (self.prefix, self.width)).astype(self.dtype)
+            tokens = jnp.concatenate([jnp.broadcast_to(prefix, (len(tokens), *prefix.shape)), tokens], axis=1)
+        if self.positions == "learned":
+            tokens = tokens + self.param("positions", dense_init, tokens.shape[1:]).astype(self.dtype)
+        return tokens
+
+    def _mean_of_patches(
+        self, tokens: Float[Array, "batch tokens width"], token_mask: Bool[Array, "batch patches"] | None
+    ) -> Float[Array, "batch width"]:
+        patches = tokens[:, self.prefix :]
+        if token_mask is None:
+            return patches.mean(axis=1)
+        return patches.mean(axis=1, where=token_mask[:, :, None])
