@@ -6,14 +6,12 @@ once, at start, with all problems named together, and stored with each run.
 """
 
 import dataclasses
-import json
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
-from spermjax.errors import ConfigError, nearest
-from spermjax.parts import REGIONS
+import tyro
 
-Rate = float
+from spermjax.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +70,9 @@ class Model:
     """Attention variant."""
     layer_scale: float | None = None
     """Initial value of LayerScale (Touvron et al. 2021), or none."""
-    stochastic_depth: Rate = 0.0
+    stochastic_depth: float = 0.0
     """Probability that the last block is skipped, growing linearly from zero at the first."""
-    dropout: Rate = 0.0
+    dropout: float = 0.0
     """Dropout after the MLP's and the attention's projections."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Computation type; parameters stay float32."""
@@ -92,7 +90,7 @@ class Optim:
     beta2: float = 0.999
     clip: float | None = 1.0
     """Largest global gradient norm, or none."""
-    ema: Rate = 0.0
+    ema: float = 0.0
     """Decay of the exponential moving average of the parameters that is evaluated; 0 evaluates the parameters themselves."""
 
 
@@ -100,15 +98,15 @@ class Optim:
 class Schedule:
     """Length of training and shape of the learning rate."""
 
-    epochs: float = 20
+    epochs: Annotated[float, tyro.conf.arg(aliases=["--epochs"])] = 20
     """Passes over the training split."""
-    steps: int | None = None
+    steps: Annotated[int | None, tyro.conf.arg(aliases=["--steps"])] = None
     """Optimiser steps; overrides `epochs`."""
     batch_size: int = 64
     """Examples in a step, over all devices."""
-    warmup: Rate = 0.1
+    warmup: float = 0.1
     """Share of the steps in which the learning rate rises linearly."""
-    final_learning_rate: Rate = 0.0
+    final_learning_rate: float = 0.0
     """Share of the peak learning rate that the cosine ends at."""
     eval_every: float = 1
     """Epochs between evaluations on the validation split; each also saves a checkpoint."""
@@ -118,7 +116,7 @@ class Schedule:
 class Loss:
     """What is minimised, besides guidance."""
 
-    label_smoothing: Rate = 0.0
+    label_smoothing: float = 0.0
     """Share of the target spread evenly over all classes (Szegedy et al. 2016)."""
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced` weighs each class (or each side of an attribute) by its inverse frequency in the training split."""
@@ -162,11 +160,11 @@ class Guidance:
     """Layers whose class attention is guided; negative counts from the last."""
     heads: tuple[int, ...] = ()
     """Heads that are guided; empty for all."""
-    parts: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    """Parts by class or attribute; empty takes the data set's own deciding parts."""
-    warmup: Rate = 0.0
+    parts: tuple[str, ...] = ()
+    """Parts by class or attribute, as `vacuolated=vacuole head_defect=acrosome+nucleus`; empty takes the data set's own."""
+    warmup: float = 0.0
     """Share of the steps in which the weight rises linearly."""
-    stop: Rate = 1.0
+    stop: float = 1.0
     """Share of the steps after which guidance ends."""
 
 
@@ -231,3 +229,28 @@ class Experiment:
     parallel: Parallel = Parallel()
     seed: int = 0
     """Seed of initialisation, order, augmentation and dropout."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tree as JSON-able values; `from_dict` is the inverse."""
+        return _converter().unstructure(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Experiment":
+        """The tree from what `to_dict` gave.
+
+        Raises:
+            ConfigError: a field is unknown or of another type.
+        """
+        import cattrs
+
+        try:
+            return _converter().structure(value, cls)
+        except cattrs.BaseValidationError as error:
+            problems = "\n  ".join(cattrs.transform_error(error, path="experiment"))
+            raise ConfigError(f"The stored configuration can't be read:\n  {problems}") from None
+
+
+def _converter():
+    from cattrs.preconf.json import make_converter
+
+    return make_converter(forbid_extra_keys=True)

@@ -1,0 +1,85 @@
+"""The command line: each command parses, calls one function, and prints where the results are."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from spermjax.errors import SpermjaxError, nearest
+
+COMMANDS = {
+    "train": "train, evaluate, explain and report an experiment",
+    "resume": "go on with a run that was stopped or killed",
+    "evaluate": "score a run on a split, with intervals",
+    "explain": "explain a run's predictions and measure the explanations",
+    "report": "write a run's report again",
+    "predict": "classify image files",
+    "data": "prepare, check, show and describe data sets",
+    "models": "list architectures, attention variants, methods and metrics",
+    "experiments": "list experiments",
+    "doctor": "tell devices, versions, prepared data and the state of W&B",
+}
+
+EXAMPLES = """\
+Examples:
+  spermjax train phantom_quickstart
+  spermjax train mhsma_vit --data.manual-dir DIR --model.depth 4 --seed 1
+  spermjax train phantom_quickstart --help           every option, with its default
+  spermjax explain runs/phantom_quickstart/ID --methods rollout chefer2021b
+  spermjax predict runs/phantom_quickstart/ID cell.png --json"""
+
+
+def usage() -> str:
+    """The text of `spermjax --help`."""
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())
+    return (
+        "Interpretable sperm-morphology classification in JAX and Flax.\n\n"
+        f"Usage: spermjax COMMAND [OPTIONS]\n\nCommands:\n{commands}\n\n"
+        f"{EXAMPLES}\n\n`spermjax COMMAND --help` explains a command."
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: words after the program's name; those of the process when not given.
+
+    Returns:
+        0 when done; 2 for an error that the user can mend, which is printed without a
+        traceback; 128 + n when signal n stopped it, after saving.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    if words[0] == "--version":
+        from spermjax import __version__
+
+        print(__version__)
+        return 0
+    name, arguments = words[0], words[1:]
+    if name not in COMMANDS:
+        return _fail(f"There is no command {name!r}. {nearest(name, COMMANDS)} See `spermjax --help`.")
+    try:
+        return importlib.import_module(f"spermjax.commands.{name}").main(arguments)
+    except SpermjaxError as error:
+        return _fail(str(error), code=128 + error.signum if hasattr(error, "signum") else 2)
+    except BrokenPipeError:
+        return 141
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _fail(f"{error.filename}: {error.strerror}. Make room, mend the permissions, or choose another folder.")
+    except KeyboardInterrupt:
+        return _fail("Stopped.", code=130)
+
+
+def _fail(message: str, code: int = 2) -> int:
+    sys.stdout.flush()
+    print(f"spermjax: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""`spermjax explain RUN [IMAGE ...]`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from spermjax.commands.parse import interval, parse, print_json, print_table
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Explains a run's predictions."""
+
+    def explain(
+        run: Annotated[Path, tyro.conf.Positional],
+        images: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
+        split: str = "validation",
+        methods: tuple[str, ...] = (),
+        metrics: tuple[str, ...] = (),
+        examples: int | None = None,
+        out: Path | None = None,
+        manual_dir: Path | None = None,
+        data_dir: Path | None = None,
+        json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    ) -> int:
+        """Explain a run's predictions, and measure the explanations.
+
+        Writes maps (examples.npz), overlays (PNG), values per example (table.csv) and
+        their means with intervals (summary.json). Baselines that know nothing of the
+        model stand in the same table: a method has to beat them.
+        `spermjax models` lists methods and metrics.
+
+        Args:
+            run: the run folder.
+            images: image files to explain instead of a split.
+            split: train, validation or test.
+            methods: explanation methods; those of the experiment when none is named.
+            metrics: metrics; all that apply when none is named.
+            examples: how many examples of the split.
+            out: folder for the results; inside the run when not given.
+            manual_dir: where the unpacked archive is now, if it moved.
+            data_dir: where prepared sets are now, if they moved.
+            json: print JSON.
+        """
+        from spermjax.workflow.explain import explain as explain_run
+        from spermjax.workflow.trained import load_trained
+
+        result = explain_run(
+            load_trained(run, manual_dir=manual_dir, data_dir=data_dir),
+            split,
+            images=images,
+            methods=methods,
+            metrics=metrics,
+            examples=examples,
+            out=out,
+        )
+        if json:
+            print_json({"folder": str(result.folder), "rows": result.rows})
+        else:
+            rows = [(row["method"], row["metric"], interval(row)) for row in result.rows if row["n"]]
+            print_table(["method", "metric", "mean [95 % interval]"], rows)
+            print(f"explanations: {result.folder}")
+        return 0
+
+    return parse(explain, arguments, "explain")

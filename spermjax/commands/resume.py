@@ -1,0 +1,33 @@
+"""`spermjax resume RUN`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from spermjax.commands.parse import parse
+from spermjax.commands.results import print_run
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Goes on with a run."""
+
+    def resume(
+        run: Annotated[Path, tyro.conf.Positional],
+        json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    ) -> int:
+        """Go on with a run that was stopped or killed, from its newest whole checkpoint.
+
+        The configuration is the one stored in the run. The result is that of a run that
+        was never interrupted.
+
+        Args:
+            run: the run folder, such as runs/phantom_quickstart/20260101-120000-seed0.
+            json: print JSON.
+        """
+        from spermjax.workflow.train import resume as go_on
+
+        return print_run(go_on(run), as_json=json)
+
+    return parse(resume, arguments, "resume")

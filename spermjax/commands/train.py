@@ -1,0 +1,44 @@
+"""`spermjax train EXPERIMENT [--FIELD VALUE ...]`."""
+
+from collections.abc import Sequence
+
+from spermjax.commands.parse import parse
+from spermjax.commands.results import print_run
+from spermjax.config import Experiment
+from spermjax.errors import ConfigError
+from spermjax.workflow import experiments
+
+HELP = """\
+Usage: spermjax train EXPERIMENT [--FIELD VALUE ...] [--json]
+
+Trains an experiment, evaluates its best checkpoint on the validation split,
+explains predictions, and writes a report; everything is in runs/EXPERIMENT/ID.
+EXPERIMENT is a name from below, or a Python file of your own with a function
+experiment() that returns a spermjax.config.Experiment.
+
+Every field of the experiment is an option by its dotted path:
+  spermjax train phantom_quickstart --model.depth 6 --optim.learning-rate 3e-4
+  spermjax train mhsma_vit --data.manual-dir DIR --seed 1
+Ctrl-C or SIGTERM saves and stops; `spermjax resume RUN` goes on.
+
+`spermjax train EXPERIMENT --help` shows each field with its default.
+
+Experiments:
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Trains an experiment."""
+    words = [word for word in arguments if word != "--json"]
+    if not words or words[0] in ("-h", "--help"):
+        names = experiments.names()
+        width = max(map(len, names))
+        print(HELP + "\n".join(f"  {name:<{width}}  {experiments.summary(name)}" for name in names))
+        return 0
+    name, *fields = words
+    if name.startswith("-"):
+        raise ConfigError(f"The experiment comes first: spermjax train EXPERIMENT {name} ...")
+    experiment = parse(Experiment, fields, f"train {name}", default=experiments.load(name))
+    from spermjax.workflow.train import train  # heavy: after --help
+
+    return print_run(train(experiment), as_json=len(words) < len(arguments))

@@ -1,0 +1,133 @@
+"""What every data set's builder shares: one form of example, checked source files.
+
+A builder lives in `data_builders/NAME/` and is a TFDS builder that runs without
+TensorFlow: it encodes its own PNG bytes and is stored as ArrayRecord files. It adds
+to TFDS what a researcher with a folder of images needs: every bad file is named
+before anything is written.
+"""
+
+import abc
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+
+Example = tuple[str, dict[str, Any]]
+
+
+class SpermBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Base of the builders.
+
+    A subclass sets the class attributes, and writes `_info` (through `describe`),
+    `splits`, `_generate_examples` and, where it reads an archive, `source_files` and
+    `problems`. An archive is announced by `MANUAL_DOWNLOAD_INSTRUCTIONS`: where to get
+    it, and its layout.
+
+    Attributes:
+        LICENSE: licence of the images.
+        HOMEPAGE: address of the data set.
+        ARCHIVE_FOLDER: top folder of the unpacked archive.
+        DECIDING_PARTS: for each class or attribute the parts that decide it.
+        on_example: called after each example that is written; for progress.
+    """
+
+    LICENSE: ClassVar[str]
+    HOMEPAGE: ClassVar[str]
+    ARCHIVE_FOLDER: ClassVar[str] = ""
+    DECIDING_PARTS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    on_example: Callable[[], None] | None = None
+
+    @classmethod
+    def needs_archive(cls) -> bool:
+        """Whether the set is made from files that the user provides."""
+        return cls.MANUAL_DOWNLOAD_INSTRUCTIONS is not None
+
+    @classmethod
+    def root(cls, manual_dir: Path | None) -> Path:
+        """The folder that the other methods get.
+
+        Args:
+            manual_dir: the archive's top folder, or one above it; ignored by a set
+                without an archive, whose root is the builder's own package folder.
+        """
+        if manual_dir is None or not cls.needs_archive():
+            return Path(inspect.getfile(cls)).parent
+        root = manual_dir
+        while cls.ARCHIVE_FOLDER and (root / cls.ARCHIVE_FOLDER).is_dir():
+            root = root / cls.ARCHIVE_FOLDER
+        return root
+
+    def source_files(self, root: Path) -> list[Path]:
+        """The files under `root` that the examples are made from; none for a synthetic set."""
+        return []
+
+    def problems(self, root: Path) -> list[str]:
+        """What is wrong with the source files: one line each, naming the file and the remedy.
+
+        All files are looked at, so that the user mends them in one go. An empty list
+        means that `_generate_examples` will succeed.
+        """
+        return []
+
+    @abc.abstractmethod
+    def splits(self, root: Path) -> dict[str, int]:
+        """Names of the splits that `root` holds, with the number of examples in each.
+
+        `train`, `validation` and `test` are official splits. A set that was published
+        undivided has the single split `full`.
+        """
+
+    @abc.abstractmethod
+    def _generate_examples(self, root: Path, split: str) -> Iterator[Example]:
+        """Yields the id and the features of each example of one split.
+
+        Args:
+            root: what the class method `root` gives.
+            split: a name out of `splits`.
+        """
+
+    def describe(self, features: Mapping[str, Any]) -> tfds.core.DatasetInfo:
+        """The set's `DatasetInfo`, with README and citation from the builder's folder.
+
+        Args:
+            features: `label` or `attributes`, and `parts` where there are masks; `image`,
+                `id` and `group` are added.
+        """
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+                    "id": tfds.features.Text(),
+                    "group": tfds.features.Text(),
+                    **features,
+                }
+            ),
+            homepage=self.HOMEPAGE,
+            license=self.LICENSE,
+            metadata=tfds.core.MetadataDict(
+                deciding_parts={name: list(parts) for name, parts in self.DECIDING_PARTS.items()}
+            ),
+        )
+
+    def records(self, split: str) -> Sequence[dict[str, Any]]:
+        """The examples of a prepared split, in the order on disk; `image` and `parts` are PNG bytes.
+
+        They stay encoded because TFDS would decode them with whichever library it finds.
+        """
+        features: Any = self.info.features
+        undecoded = {name: tfds.decode.SkipDecoding() for name in ("image", "parts") if name in features}
+        as_data_source: Any = self.as_data_source
+        return as_data_source(split, decoders=undecoded)
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Example]]:
+        root = self.root(Path(dl_manager.manual_dir) if self.needs_archive() else None)
+        return {split: self._reported(self._generate_examples(root, split)) for split in self.splits(root)}
+
+    def _reported(self, examples: Iterator[Example]) -> Iterator[Example]:
+        for example in examples:
+            yield example
+            if self.on_example:
+                self.on_example()

@@ -1,0 +1,241 @@
+"""A data set in memory: decoded once, brought to one size, divided into splits."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+
+from spermjax import config
+from spermjax.data import geometry, splits
+from spermjax.data.builder import SpermBuilder
+from spermjax.data.images import pixels, read_image
+from spermjax.data.prepare import prepare
+from spermjax.data.progress import bar
+from spermjax.data.task import Task
+from spermjax.errors import ConfigError, DataError
+
+THREADS = min(16, os.cpu_count() or 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """The cells of one split, all of one size.
+
+    Attributes:
+        image: pixels, 0 to 255.
+        parts: part bits (see `spermjax.parts`), zeros without masks.
+        has_parts: whether the cell has masks.
+        label: class of each cell, or attributes with 0 normal, 1 abnormal, -1 missing.
+        id: stable name, unique in the set.
+        group: what must not be divided over splits.
+    """
+
+    image: UInt8[np.ndarray, "n size size 3"]
+    parts: UInt8[np.ndarray, "n size size"]
+    has_parts: Bool[np.ndarray, "n"]
+    label: Int[np.ndarray, "n *attributes"]
+    id: tuple[str, ...]
+    group: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    def take(self, indices: Int[np.ndarray, "m"]) -> "Examples":
+        """The cells at `indices`, in that order."""
+        return Examples(
+            image=self.image[indices],
+            parts=self.parts[indices],
+            has_parts=self.has_parts[indices],
+            label=self.label[indices],
+            id=tuple(self.id[i] for i in indices),
+            group=tuple(self.group[i] for i in indices),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A data set, divided.
+
+    Attributes:
+        name: set and configuration.
+        task: what is asked.
+        splits: `train`, `validation` and, where there is one, `test`.
+        fingerprint: SHA-256 over the stored pixels, masks, labels, names and groups,
+            whatever the size and the division asked for.
+        protocol: how it was divided, in words for a report.
+        licence: of the images.
+        citation: BibTeX of the data set.
+    """
+
+    name: str
+    task: Task
+    splits: dict[str, Examples]
+    fingerprint: str
+    protocol: str
+    licence: str
+    citation: str
+
+
+def load(data: config.Data, *, progress: bool = True) -> Dataset:
+    """Prepares a data set if need be, decodes it and divides it.
+
+    Args:
+        data: which set, at what size, how divided.
+        progress: show bars on the standard error stream, if that is a terminal.
+
+    Returns:
+        The set; within a split the examples are ordered by id, unless `data.limit` chose
+        among them, when the chosen keep that order.
+
+    Raises:
+        ConfigError: for an unknown set, or a division that it doesn't have.
+        DataError: when it can't be prepared or read, or splits share a group.
+    """
+    prepared = prepare(data.name, data.manual_dir, data.data_dir, progress=progress)
+    builder = prepared.builder
+    available = [split for split in (*splits.OFFICIAL, "full") if split in builder.info.splits]
+    if data.split == "official":
+        available = list(splits.official(available, data.name))
+    task = _task(builder)
+    total = sum(builder.info.splits[split].num_examples for split in available)
+    stored, digest = {}, hashlib.sha256()
+    with bar(f"reading {data.name}", total, progress) as advance:
+        for split in available:
+            stored[split], digests = _decode(builder, split, task, data, advance)
+            digest.update(f"{split} {len(digests)}\n".encode() + b"".join(digests))
+    divided, protocol = _divide(stored, task, data)
+    return Dataset(
+        name=data.name,
+        task=task,
+        splits=divided,
+        fingerprint=digest.hexdigest(),
+        protocol=protocol,
+        licence=builder.LICENSE,
+        citation=builder.info.citation,
+    )
+
+
+def read_images(paths: Sequence[Path], data: config.Data) -> UInt8[np.ndarray, "n size size 3"]:
+    """A user's own images, brought to the size that a model was trained on.
+
+    Args:
+        paths: image files of any common format and size.
+        data: the size and crop of the training data. Heads are not aligned, for there
+            are no masks that would tell the axis.
+
+    Raises:
+        DataError: naming every file that can't be read.
+    """
+
+    def read(path: Path) -> np.ndarray | DataError:
+        try:
+            image = read_image(Path(path))
+        except DataError as error:
+            return error
+        return geometry.fit(image, np.zeros(image.shape[:2], np.uint8), size=data.image_size, crop=data.crop)[0]
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        read_or_failed = list(pool.map(read, paths))
+    errors = [str(result) for result in read_or_failed if isinstance(result, DataError)]
+    if errors:
+        raise DataError("\n".join([f"{len(errors)} of {len(paths)} images can't be read:", *errors]))
+    images = [image for image in read_or_failed if isinstance(image, np.ndarray)]
+    return np.stack(images) if images else np.zeros((0, data.image_size, data.image_size, 3), np.uint8)
+
+
+def _task(builder: SpermBuilder) -> Task:
+    features: Any = builder.info.features
+    if "label" in features:
+        kind, names = "single_label", tuple(features["label"].names)
+    else:
+        kind, names = "multi_attribute", tuple(features["attributes"])
+    return Task(kind, names, {name: builder.DECIDING_PARTS[name] for name in names if name in builder.DECIDING_PARTS})
+
+
+def _decode(
+    builder: SpermBuilder, split: str, task: Task, data: config.Data, advance: Callable[[], None]
+) -> tuple[Examples, list[bytes]]:
+    """A stored split in the order of its ids, and the digest of each example as stored."""
+    records, source = builder.records(split), " --manual-dir DIR" if builder.needs_archive() else ""
+    count, size = len(records), data.image_size
+    image, parts = np.zeros((count, size, size, 3), np.uint8), np.zeros((count, size, size), np.uint8)
+
+    def decode(index: int) -> tuple[str, str, bool, list[int], bytes]:
+        try:
+            record = records[index]
+            whole = pixels(record["image"])
+            bits = pixels(record["parts"]) if "parts" in record else np.zeros(whole.shape[:2], np.uint8)
+        except (OSError, ValueError, RuntimeError, IndexError) as error:
+            raise DataError(
+                f"Record {index} of {builder.data_path} ({split}) can't be read: {error}. "
+                f"Prepare it again: spermjax data prepare {data.name}{source} --overwrite"
+            ) from error
+        label = [record["label"]] if task.kind == "single_label" else [record["attributes"][n] for n in task.names]
+        label, identity, group = [int(value) for value in label], record["id"].decode(), record["group"].decode()
+        image[index], parts[index] = geometry.fit(whole, bits, size=size, crop=data.crop, align_head=data.align_head)
+        description = f"{identity}\0{group}\0{label}\0{whole.shape}\0".encode()
+        digest = hashlib.sha256(description + whole.tobytes() + bits.tobytes()).digest()
+        advance()
+        return identity, group, bool(bits.any()), label, digest
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        identity, group, has_parts, label, digests = zip(*pool.map(decode, range(count)), strict=True)
+    label = np.array(label, np.int32)
+    examples = Examples(
+        image=image,
+        parts=parts,
+        has_parts=np.array(has_parts),
+        label=label[:, 0] if task.kind == "single_label" else label,
+        id=identity,
+        group=group,
+    )
+    order = np.array(sorted(range(count), key=identity.__getitem__))
+    return examples.take(order), [digests[i] for i in order]
+
+
+def _divide(stored: dict[str, Examples], task: Task, data: config.Data) -> tuple[dict[str, Examples], str]:
+    """The splits asked for, and the words that say how they came about."""
+    if data.split == "official":
+        divided, how = dict(stored), f"official split of {data.name}"
+    else:
+        pool = _concatenate([examples for split, examples in stored.items() if split != "test"])
+        if data.split == "kfold":
+            chosen = splits.kfold(pool.group, pool.label, folds=data.folds, fold=data.fold, seed=data.split_seed)
+            how = f"fold {data.fold} of {data.folds} of {data.name}"
+        else:
+            chosen = splits.holdout(pool.group, pool.label, folds=data.folds, seed=data.split_seed)
+            how = f"hold-out of one part in {data.folds} of {data.name}"
+        how += f" (grouped, stratified, split seed {data.split_seed})"
+        if task.kind == "single_label":
+            splits.warn_of_rare(pool.label, task.names, pool.group, data.folds)
+        divided = {split: pool.take(indices) for split, indices in chosen.items()}
+        if "test" in stored:
+            divided["test"] = stored["test"]
+            how += ", the official test split kept apart"
+    splits.check_disjoint({split: examples.group for split, examples in divided.items()})
+    counts = {split: f"{split} {len(examples)}" for split, examples in divided.items()}
+    if data.limit is not None:
+        train = divided["train"]
+        chosen = splits.subset(train.id, train.label, limit=data.limit, seed=data.split_seed)
+        divided["train"] = train.take(chosen)
+        counts["train"] = f"train {len(chosen)} chosen of {len(train)}"
+    return divided, f"{how}: {', '.join(counts.values())}"
+
+
+def _concatenate(examples: list[Examples]) -> Examples:
+    if not examples:
+        raise ConfigError("Only a test split is prepared, so there is nothing to train on; prepare the training files.")
+    return Examples(
+        image=np.concatenate([e.image for e in examples]),
+        parts=np.concatenate([e.parts for e in examples]),
+        has_parts=np.concatenate([e.has_parts for e in examples]),
+        label=np.concatenate([e.label for e in examples]),
+        id=tuple(name for e in examples for name in e.id),
+        group=tuple(name for e in examples for name in e.group),
+    )

@@ -1,0 +1,182 @@
+"""From the files a user has to a prepared set on disk: all or nothing.
+
+A set is written beside its final place under a lock and then renamed, so a kill, a
+full disk or a bad file leaves either the former set or none.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import io
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from spermjax.data.builder import SpermBuilder
+from spermjax.data.catalogue import builder_class
+from spermjax.data.progress import bar
+from spermjax.errors import DataError
+
+FINGERPRINT = "source.sha256"
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedSet:
+    """A set on disk.
+
+    Attributes:
+        builder: reads it, through `as_data_source`.
+        directory: where it lies.
+        fingerprint: SHA-256 of what it was made from.
+    """
+
+    builder: SpermBuilder
+    directory: Path
+    fingerprint: str
+
+
+def prepare(
+    name: str,
+    manual_dir: Path | None = None,
+    data_dir: Path | None = None,
+    *,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> PreparedSet:
+    """A prepared set, written now if it isn't there or was made from other files.
+
+    Args:
+        name: data set, or `set/configuration`.
+        manual_dir: folder of the unpacked archive. Not needed for a synthetic set, nor
+            when the set is prepared; when given, the set is made sure to be of its files.
+        data_dir: where prepared sets live; $TFDS_DATA_DIR or ~/tensorflow_datasets when
+            not given.
+        overwrite: prepare again in any case.
+        progress: show a bar on the standard error stream, if that is a terminal.
+
+    Returns:
+        The set, readable.
+
+    Raises:
+        ConfigError: for an unknown name.
+        DataError: when the archive is missing or holds bad files (all of which are
+            named), or the set can't be written.
+    """
+    cls, configuration = builder_class(name)
+    data_dir = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets").expanduser()
+    builder = cls(data_dir=data_dir, config=configuration)
+    directory = Path(builder.data_path)
+    stored = _stored_fingerprint(directory)
+    if builder.needs_archive() and manual_dir is None:
+        if stored and not overwrite:
+            return PreparedSet(builder, directory, stored)
+        lacking = "To prepare it again, its files are needed." if stored else f"It is not prepared in {data_dir}."
+        raise DataError(
+            f"Data set {name!r}: {lacking} {cls.MANUAL_DOWNLOAD_INSTRUCTIONS} "
+            f"Then: spermjax data prepare {name} --manual-dir DIR"
+        )
+    root = _root(cls, name, manual_dir)
+    fingerprint = _source_fingerprint(builder, root)
+    if stored == fingerprint and not overwrite:
+        return PreparedSet(builder, directory, fingerprint)
+    _check(builder, name, root)
+    with _writing(data_dir, builder) as workspace:
+        stored = _stored_fingerprint(directory)
+        if stored != fingerprint or overwrite:
+            if directory.exists() and stored != fingerprint:
+                logging.warning("%s was prepared from other files than those in %s; preparing it again.", name, root)
+            fresh = cls(data_dir=workspace, config=configuration)
+            _write(fresh, root, workspace, progress)
+            written = Path(fresh.data_path)
+            (written / FINGERPRINT).write_text(fingerprint + "\n")
+            _replace(written, directory, workspace)
+    return PreparedSet(cls(data_dir=data_dir, config=configuration), directory, fingerprint)
+
+
+def _stored_fingerprint(directory: Path) -> str | None:
+    """The fingerprint beside a prepared set; it is the last file to be written."""
+    path = directory / FINGERPRINT
+    return path.read_text().strip() if path.exists() else None
+
+
+def _root(cls: type[SpermBuilder], name: str, manual_dir: Path | None) -> Path:
+    if manual_dir is None or not cls.needs_archive():
+        return cls.root(None)
+    folder = Path(manual_dir).expanduser()
+    if not folder.is_dir() or not any(folder.iterdir()):
+        state = "is empty" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
+        raise DataError(f"The manual directory {folder} of {name!r} {state}. {cls.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+    return cls.root(folder)
+
+
+def _source_fingerprint(builder: SpermBuilder, root: Path) -> str:
+    """SHA-256 over the builder's name and version, and each source file's path and bytes."""
+    digest = hashlib.sha256(f"{builder.info.full_name}\n".encode())
+    for path in sorted(builder.source_files(root)):
+        if path.is_file():
+            digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _check(builder: SpermBuilder, name: str, root: Path) -> None:
+    problems = builder.problems(root)
+    if problems:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise DataError(
+            f"Data set {name!r} can't be prepared from {root} ({len(problems)} problem"
+            f"{'s' * (len(problems) > 1)}); nothing was written.\n{listed}\n{builder.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+        )
+
+
+@contextlib.contextmanager
+def _writing(data_dir: Path, builder: SpermBuilder) -> Iterator[Path]:
+    """A private empty folder in `data_dir`, for one process at a time, removed at the end.
+
+    What a killed process left in it is removed at the start.
+    """
+    workspace = data_dir / f".preparing-{builder.info.full_name.replace('/', '-')}"
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with workspace.with_suffix(workspace.suffix + ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            shutil.rmtree(workspace, ignore_errors=True)
+            workspace.mkdir()
+            try:
+                yield workspace
+            finally:
+                shutil.rmtree(workspace, ignore_errors=True)
+    except OSError as error:
+        raise DataError(
+            f"Data set {builder.name!r} can't be written to {data_dir} ({error.strerror or error}); "
+            "nothing was changed. Make room or give another folder: --data-dir DIR or $TFDS_DATA_DIR."
+        ) from error
+
+
+def _write(builder: SpermBuilder, root: Path, workspace: Path, progress: bool) -> None:
+    """Writes all splits, quietly but for one bar."""
+    tfds.disable_progress_bar()
+    config = tfds.download.DownloadConfig(manual_dir=root, try_download_gcs=False)
+    total = sum(builder.splits(root).values())
+    with bar(f"preparing {builder.name}", total, progress) as advance, contextlib.redirect_stdout(io.StringIO()):
+        builder.on_example = advance
+        try:
+            builder.download_and_prepare(
+                download_dir=workspace / "downloads", download_config=config, file_format="array_record"
+            )
+        except RuntimeError as error:
+            # ArrayRecord's own kind of write error, told from others by the file that it names.
+            raise OSError(str(error)) if str(workspace) in str(error) else error from error
+
+
+def _replace(written: Path, directory: Path, workspace: Path) -> None:
+    """Puts a whole folder in place of another, or of none."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    if directory.exists():
+        directory.rename(workspace / "former")
+    written.rename(directory)

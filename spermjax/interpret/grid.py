@@ -1,0 +1,67 @@
+"""Between tokens, patches and pixels."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from spermjax.models.attention.contract import AttentionSpec
+
+
+def plane(images: Float[Array, "batch height width *colours"]) -> tuple[int, int]:
+    """Height and width of a batch of images or maps."""
+    return images.shape[1], images.shape[2]
+
+
+def class_row(maps: Float[Array, "*lead tokens tokens"], spec: AttentionSpec) -> Float[Array, "*lead patches"]:
+    """What the token that the logits are read from takes from each patch.
+
+    Args:
+        maps: rows are queries, columns are keys.
+        spec: where the patches start, and where the logits come from.
+
+    Returns:
+        The class token's row, or the mean of the patch rows, over patches alone; it
+        sums below one by what goes to the tokens before the patches.
+    """
+    if spec.reads == "class_token":
+        return maps[..., 0, spec.prefix :]
+    return maps[..., spec.prefix :, spec.prefix :].mean(axis=-2)
+
+
+def reader(spec: AttentionSpec, tokens: int) -> Float[Array, "tokens"]:
+    """The row vector `r` for which `r @ maps` is the class row, over all tokens."""
+    if spec.reads == "class_token":
+        return jnp.zeros(tokens).at[0].set(1.0)
+    return jnp.zeros(tokens).at[spec.prefix :].set(1.0 / (tokens - spec.prefix))
+
+
+def to_grid(patches: Float[Array, "*lead patches"], spec: AttentionSpec) -> Float[Array, "*lead rows columns"]:
+    """Patch values from row-major order to their places."""
+    return patches.reshape(*patches.shape[:-1], *spec.grid)
+
+
+def upsample(maps: Float[Array, "batch rows columns"], size: tuple[int, int]) -> Float[Array, "batch height width"]:
+    """Bilinear interpolation between patch centres, constant beyond the outermost ones."""
+    return maps if plane(maps) == size else jax.image.resize(maps, (len(maps), *size), "bilinear")
+
+
+def patch_mean(pixels: Float[Array, "batch height width"], grid: tuple[int, int]) -> Float[Array, "batch rows columns"]:
+    """The mean of a pixel map over each patch."""
+    batch, height, width = pixels.shape
+    rows, columns = grid
+    return pixels.reshape(batch, rows, height // rows, columns, width // columns).mean(axis=(2, 4))
+
+
+def coverage(
+    masks: Bool[Array, "batch height width parts"], grid: tuple[int, int]
+) -> Float[Array, "batch rows columns parts"]:
+    """The share of each patch that each part covers, from 0 to 1."""
+    return jax.vmap(patch_mean, in_axes=(3, None), out_axes=3)(masks.astype(jnp.float32), grid)
+
+
+def paint_patches(
+    values: Float[Array, "batch patches"] | Bool[Array, "batch patches"], grid: tuple[int, int], size: tuple[int, int]
+) -> Array:
+    """Each patch's value on all of its pixels, `[batch, height, width]`."""
+    placed = values.reshape(len(values), *grid)
+    return placed.repeat(size[0] // grid[0], axis=1).repeat(size[1] // grid[1], axis=2)

@@ -1,0 +1,34 @@
+"""How much of the image a map asks one to look at, whatever lies there."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from spermjax.interpret.metrics.metric import Metric, register
+
+
+def gini(map: Float[Array, "height width"]) -> Float[Array, ""]:
+    """Gini index of the absolute values (Chalasani et al. 2020): 0 spread evenly, near 1 on one pixel.
+
+    NaN for a map of zeros.
+    """
+    values = jnp.sort(jnp.abs(map).reshape(-1))
+    count = values.size
+    total = values.sum()
+    weights = (2 * jnp.arange(1, count + 1) - count - 1) / count
+    return jnp.where(total > 0, (weights * values).sum() / jnp.where(total > 0, total, 1.0), jnp.nan)
+
+
+def map_entropy(map: Float[Array, "height width"]) -> Float[Array, ""]:
+    """Entropy in nats of the absolute values, normalised to sum to one (Bhatt et al. 2020).
+
+    NaN for a map of zeros.
+    """
+    values = jnp.abs(map).reshape(-1)
+    total = values.sum()
+    entropy = jax.scipy.special.entr(values / jnp.where(total > 0, total, 1.0)).sum()
+    return jnp.where(total > 0, entropy, jnp.nan)
+
+
+register(Metric("gini", jax.vmap(gini), frozenset({"map"}), None, "Chalasani et al. 2020"))
+register(Metric("map_entropy", jax.vmap(map_entropy), frozenset({"map"}), None, "Bhatt et al. 2020"))

@@ -1,0 +1,46 @@
+"""A map as a ranking of pixels, against a mask; tied pixels share their rank."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from spermjax.interpret.metrics.metric import Metric, register
+
+
+def auroc(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) -> Float[Array, ""]:
+    """Area under the ROC curve: the chance that a mask pixel outranks another one.
+
+    Ties count one half (Hanley & McNeil 1982). NaN for an empty and for a full mask.
+    """
+    values, inside = map.reshape(-1), mask.reshape(-1)
+    ordered = jnp.sort(values)
+    below = jnp.searchsorted(ordered, values, side="left")
+    up_to = jnp.searchsorted(ordered, values, side="right")
+    positives = inside.sum()
+    negatives = inside.size - positives
+    midranks = (below + up_to + 1) / 2
+    # Mean ranks keep the numbers small enough for float32.
+    mean_rank = jnp.where(inside, midranks, 0.0).sum() / jnp.maximum(positives, 1)
+    area = (mean_rank - (positives + 1) / 2) / jnp.maximum(negatives, 1)
+    return jnp.where((positives > 0) & (negatives > 0), area, jnp.nan)
+
+
+def average_precision(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) -> Float[Array, ""]:
+    """Mean over mask pixels of the precision at that pixel's value, without interpolation.
+
+    All pixels of one value are taken together. NaN for an empty mask.
+    """
+    values, inside = map.reshape(-1), mask.reshape(-1)
+    order = jnp.argsort(values)
+    ordered = values[order]
+    hits_before = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(inside[order])])
+    below = jnp.searchsorted(ordered, values, side="left")
+    taken = inside.size - below
+    hits = hits_before[-1] - hits_before[below]
+    positives = inside.sum()
+    precision = jnp.where(inside, hits / taken, 0.0).sum() / jnp.maximum(positives, 1)
+    return jnp.where(positives > 0, precision, jnp.nan)
+
+
+for _function, _citation in ((auroc, "Hanley & McNeil 1982"), (average_precision, "Salton & McGill 1983")):
+    register(Metric(_function.__name__, jax.vmap(_function), frozenset({"map", "mask"}), "higher", _citation))

@@ -1,0 +1,188 @@
+"""Explanations of a batch and their metrics, as one pure function."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.struct
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from spermjax.data.batch import Batch
+from spermjax.data.task import Kind, Task
+from spermjax.errors import ConfigError
+from spermjax.interpret.capture import capture
+from spermjax.interpret.grid import coverage, patch_mean, plane, upsample
+from spermjax.interpret.methods import METHODS, Method
+from spermjax.interpret.metrics import METRICS, Metric
+from spermjax.interpret.model import Variables, attention_spec
+from spermjax.models.attention.contract import ATTENTION
+from spermjax.parts import REGIONS, region
+
+FALLBACK_GRID = (8, 8)
+"""Patches for the faithfulness of a model that has none of its own."""
+
+
+@flax.struct.dataclass
+class Measurements:
+    """Explanations and what was measured on them.
+
+    Attributes:
+        maps: `[batch, height, width]` by method.
+        values: `[batch]` by `method/metric`, `method/metric/region`, `attention/metric`
+            or `attention/metric/region`; NaN where undefined.
+    """
+
+    maps: dict[str, Float[Array, "batch height width"]]
+    values: dict[str, Float[Array, "batch"]]
+
+
+def resolve_methods(methods: Sequence[str | Method]) -> tuple[Method, ...]:
+    """Methods by their names; a `Method` (such as `METHODS["rollout"].using(...)`) stands for itself."""
+    return tuple(METHODS[method] if isinstance(method, str) else method for method in methods)
+
+
+def resolve_metrics(metrics: Sequence[str | Metric] | None) -> tuple[Metric, ...]:
+    """Metrics by their names; None for all standard ones."""
+    if metrics is None:
+        return tuple(metric for metric in METRICS.values() if metric.standard)
+    return tuple(METRICS[metric] if isinstance(metric, str) else metric for metric in metrics)
+
+
+def applicable(
+    model: Any,
+    methods: Sequence[str | Method],
+    metrics: Sequence[str | Metric] | None = None,
+    *,
+    has_parts: bool = True,
+) -> tuple[tuple[Method, ...], tuple[Metric, ...]]:
+    """Those methods and metrics that a model and its data can serve.
+
+    Args:
+        model: as for `measure`.
+        methods: names or methods.
+        metrics: names or metrics; None for all standard ones.
+        has_parts: whether there are part masks.
+    """
+    shows = hasattr(model, "attention_spec")
+    return (
+        tuple(
+            method
+            for method in resolve_methods(methods)
+            if (shows or not method.needs & {"attention", "features"}) and (has_parts or "parts" not in method.needs)
+        ),
+        tuple(
+            metric
+            for metric in resolve_metrics(metrics)
+            if (shows or not (metric.of_attention or metric.name in ("deletion", "insertion")))
+            and (has_parts or not metric.of_masks)
+        ),
+    )
+
+
+def deciding_regions(task: Task) -> Bool[np.ndarray, "outputs regions"]:
+    """Which of `spermjax.parts.REGIONS` decide each output; none where that isn't known.
+
+    Raises:
+        ConfigError: the task names a region or an output that does not exist.
+    """
+    unknown = set(task.deciding_parts) - set(task.names)
+    unknown |= {part for parts in task.deciding_parts.values() for part in parts} - set(REGIONS)
+    if unknown:
+        raise ConfigError(
+            f"The task's deciding parts name {', '.join(sorted(map(repr, unknown)))}. "
+            f"Its outputs are {', '.join(task.names)}; regions are {', '.join(REGIONS)}."
+        )
+    return np.array([[name in task.deciding_parts.get(output, ()) for name in REGIONS] for output in task.names])
+
+
+def measure(
+    model: Any,
+    variables: Variables,
+    batch: Batch,
+    targets: Int[Array, "batch"],
+    *,
+    methods: Sequence[str | Method],
+    metrics: Sequence[str | Metric] | None = None,
+    deciding: Bool[Array, "outputs regions"] | None = None,
+    kind: Kind = "single_label",
+    chunk: int | None = None,
+) -> Measurements:
+    """Explains a batch and measures the explanations; pure, for use under `jit`.
+
+    Args:
+        model: fills the contract of `spermjax.models.attention.contract`, or has
+            `apply(variables, images)` where methods and metrics ask no more.
+        variables: its parameters and state.
+        batch: images, and masks where there are any.
+        targets: index of the logit to explain, per example; the attribute's index for
+            a multi-attribute task.
+        methods: names or methods.
+        metrics: names or metrics; None for all standard ones.
+        deciding: which regions decide each output (see `deciding_regions`): what
+            localisation is measured against. None makes it NaN.
+        kind: how probabilities are read from logits.
+        chunk: images in one forward pass; None for the batch, which is also the least.
+
+    Returns:
+        Maps and values. Whatever is measured against masks is NaN for an example that
+        has none, that does not show the deciding parts, or whose target has no known
+        ones.
+
+    Raises:
+        ConfigError: an unknown name, or a method that asks for more than the model shows.
+    """
+    chosen = resolve_metrics(metrics)
+    methods = resolve_methods(methods)
+    masked = batch.parts & batch.has_parts[:, None, None, None]
+    regions = jnp.stack([region(masked, name) for name in REGIONS], axis=-1)
+    regions &= batch.has_parts[:, None, None, None]
+    table = jnp.zeros((1, len(REGIONS)), bool) if deciding is None else jnp.asarray(deciding)
+    wanted = jnp.broadcast_to(table[0], (len(targets), len(REGIONS))) if deciding is None else table[targets]
+    size = plane(batch.image)
+    grid = attention_spec(model, batch.image).grid if hasattr(model, "attention_spec") else FALLBACK_GRID
+
+    given: dict[str, Any] = {
+        "model": model,
+        "variables": variables,
+        "images": batch.image,
+        "targets": targets,
+        "kind": kind,
+        "chunk": chunk or len(batch.image),
+        "parts": masked,
+        "index": batch.index,
+        "regions": regions,
+        "mask": (regions & wanted[:, None, None, :]).any(axis=-1),
+    }
+    values: dict[str, Float[Array, "batch"]] = {}
+    if any(metric.of_attention for metric in chosen):
+        given["spec"] = attention_spec(model, batch.image)
+        given["attention"] = capture(model, variables, batch.image, (ATTENTION,)).attention
+        given["coverage"] = coverage(regions, grid)
+        for metric in chosen:
+            if metric.of_attention:
+                values |= _values("attention", metric, _call(metric.function, metric.needs, given))
+
+    maps: dict[str, Float[Array, "batch height width"]] = {}
+    for method in methods:
+        options = {name: given[name] for name in ("parts", "index", "chunk") if name in method.needs}
+        native = method.native(model, variables, batch.image, targets, **options)
+        defined = batch.has_parts if "parts" in method.needs else jnp.ones(len(targets), bool)
+        native = jnp.where(defined[:, None, None], native, jnp.nan)
+        maps[method.name] = upsample(native, size)
+        given["map"] = maps[method.name]
+        given["patch_scores"] = native if plane(native) == grid else patch_mean(native, grid)
+        for metric in chosen:
+            if not metric.of_attention:
+                values |= _values(method.name, metric, _call(metric.function, metric.needs, given))
+    return Measurements(maps, values)
+
+
+def _call(function: Callable[..., Array], needs: frozenset[str], given: dict[str, Any]) -> Array:
+    return function(**{name: given[name] for name in sorted(needs)})
+
+
+def _values(source: str, metric: Metric, result: Array) -> dict[str, Float[Array, "batch"]]:
+    if result.ndim == 1:
+        return {f"{source}/{metric.name}": result}
+    return {f"{source}/{metric.name}/{name}": result[:, place] for place, name in enumerate(REGIONS)}

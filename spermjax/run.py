@@ -1,0 +1,161 @@
+"""The run folder: all that a report, a comparison or a resume needs is in it.
+
+    runs/<experiment>/<run id>/
+        config.json       the experiment
+        environment.json  versions, devices, command
+        data.json         fingerprint, protocol, splits with their ids
+        metrics.jsonl     every logged value, in order of steps
+        checkpoints/      latest and best
+        evaluation/       scores and predictions by split
+        explanations/     maps, overlays and tables by split
+        report/index.html
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from spermjax.config import Experiment
+from spermjax.errors import ConfigError, SpermjaxError
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Attributes:
+        path: the folder; it exists.
+    """
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report" / "index.html"
+
+    def evaluation(self, split: str) -> Path:
+        """Folderless stem: `.json` and `.csv` are added by who writes."""
+        return self.path / "evaluation" / split
+
+    def explanations(self, split: str) -> Path:
+        return self.path / "explanations" / split
+
+    def experiment(self) -> Experiment:
+        """The experiment that the run was started with."""
+        return Experiment.from_dict(read_json(self.path / "config.json"))
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the run for one process.
+
+        Raises:
+            SpermjaxError: another process trains in this folder.
+        """
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SpermjaxError(
+                    f"Another process is training in {self.path}. Wait for it, or give another --tracking.run-id."
+                ) from None
+            yield
+
+
+def create(experiment: Experiment) -> Run:
+    """Makes a run's folder and stores its configuration, or finds the one that `run_id` names.
+
+    Raises:
+        ConfigError: a run of that id exists with another configuration.
+        SpermjaxError: the folder can't be written.
+    """
+    now = datetime.datetime.now()
+    run_id = experiment.tracking.run_id or f"{now:%Y%m%d-%H%M%S}-seed{experiment.seed}"
+    path = experiment.tracking.runs / experiment.name / run_id
+    config = path / "config.json"
+    if config.exists():
+        changed = _differences(read_json(config), experiment.to_dict())
+        if changed:
+            raise ConfigError(
+                f"The run {path} exists with another configuration ({', '.join(changed)} differ). "
+                "Give another --tracking.run-id, or the same options as before."
+            )
+        return Run(path)
+    try:
+        path.mkdir(parents=True, exist_ok=bool(experiment.tracking.run_id))
+        write_json(config, experiment.to_dict())
+    except FileExistsError:
+        raise SpermjaxError(f"The run folder {path} exists; give a --tracking.run-id.") from None
+    except OSError as error:
+        raise SpermjaxError(
+            f"The run folder {path} can't be written ({error.strerror}); choose another with --tracking.runs DIR."
+        ) from error
+    return Run(path)
+
+
+def find(path: Path) -> Run:
+    """Opens an existing run folder.
+
+    Raises:
+        ConfigError: the folder is no run; the runs nearby are named.
+    """
+    path = Path(path)
+    if (path / "config.json").is_file():
+        return Run(path)
+    runs = sorted(str(config.parent) for config in path.glob("**/config.json"))[:8] if path.is_dir() else []
+    hint = f"It holds the runs {', '.join(runs)}." if runs else "A run is a folder like runs/EXPERIMENT/ID."
+    raise ConfigError(f"{path} is no run folder: it has no config.json. {hint}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file so that a reader sees the former one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON as `write_text` does; a NaN is refused, since it is not JSON."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file of a run.
+
+    Raises:
+        SpermjaxError: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise SpermjaxError(f"{path} is missing from the run folder.") from None
+    except json.JSONDecodeError as error:
+        raise SpermjaxError(f"{path} is damaged ({error}).") from None
+
+
+def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Dotted paths of the leaves that differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            leaf
+            for key in sorted(old.keys() | new.keys())
+            for leaf in _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        ]
+    return [] if old == new else [path]

@@ -1,0 +1,129 @@
+"""Guidance: a loss that asks attention to lie on the parts that decide."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from spermjax.config import Guidance
+from spermjax.data.batch import Batch
+from spermjax.data.task import Task
+from spermjax.errors import ConfigError, nearest
+from spermjax.interpret.grid import class_row, patch_mean
+from spermjax.interpret.methods.attention import rollout_map
+from spermjax.models.attention.contract import AttentionSpec
+from spermjax.parts import PARTS, REGIONS, region
+from spermjax.registry import Registry
+
+EPSILON = 1e-8
+
+LOSSES: Registry = Registry("guidance loss")
+
+
+@LOSSES.register("outside_mass")
+def outside_mass(attention: Float[Array, "... patches"], coverage: Float[Array, "... patches"]) -> Float[Array, "..."]:
+    """Share of the attention that lies outside the part: 1 - sum a m."""
+    return 1.0 - (attention * coverage).sum(-1)
+
+
+@LOSSES.register("log_inside_mass")
+def log_inside_mass(
+    attention: Float[Array, "... patches"], coverage: Float[Array, "... patches"]
+) -> Float[Array, "..."]:
+    """Surprise at attention lying on the part: -log sum a m."""
+    return -jnp.log((attention * coverage).sum(-1) + EPSILON)
+
+
+@LOSSES.register("kl")
+def kl(attention: Float[Array, "... patches"], coverage: Float[Array, "... patches"]) -> Float[Array, "..."]:
+    """Kullback-Leibler divergence of the attention from the part's own distribution, sum t log(t / a)."""
+    wanted = coverage / (coverage.sum(-1, keepdims=True) + EPSILON)
+    return (wanted * (jnp.log(wanted + EPSILON) - jnp.log(attention + EPSILON))).sum(-1)
+
+
+def deciding_table(task: Task, guidance: Guidance) -> Bool[np.ndarray, "outputs parts"]:
+    """Which parts each class or attribute is guided to.
+
+    Args:
+        task: its own deciding parts are used where the configuration names none.
+        guidance: `parts` as `name=part+part`.
+
+    Raises:
+        ConfigError: for an entry of another form, or an unknown class, attribute or part.
+    """
+    chosen = dict(task.deciding_parts)
+    if guidance.parts:
+        chosen = {}
+        for entry in guidance.parts:
+            name, separator, parts = entry.partition("=")
+            if not separator:
+                raise ConfigError(f"--guidance.parts {entry!r} is not of the form name=part+part")
+            chosen[name] = tuple(parts.split("+"))
+    table = np.zeros((task.num_outputs, len(PARTS)), bool)
+    for name, parts in chosen.items():
+        if name not in task.names:
+            raise ConfigError(f"--guidance.parts names {name!r}. {nearest(name, task.names)}")
+        for part in parts:
+            if part not in REGIONS or part == "background":
+                raise ConfigError(f"--guidance.parts names the part {part!r}. {nearest(part, REGIONS)}")
+            table[task.names.index(name)] |= np.asarray(region(np.eye(len(PARTS), dtype=bool), part))
+    return table
+
+
+def target_parts(
+    task: Task, label: Int[Array, "batch *attributes"], table: Bool[Array, "outputs parts"]
+) -> Bool[Array, "batch parts"]:
+    """The parts that decide each example: those of its class, or of its abnormal attributes."""
+    table = jnp.asarray(table)
+    if task.kind == "single_label":
+        return table[label]
+    return ((label == 1)[:, :, None] & table[None]).any(axis=1)
+
+
+def patch_coverage(
+    parts: Bool[Array, "batch height width parts"], wanted: Bool[Array, "batch parts"], grid: tuple[int, int]
+) -> Float[Array, "batch patches"]:
+    """Share of each patch that the wanted parts cover together, in [0, 1]."""
+    mask = (parts & wanted[:, None, None, :]).any(-1)
+    return patch_mean(mask.astype(jnp.float32), grid).reshape(len(mask), -1)
+
+
+def guidance_loss(
+    guidance: Guidance,
+    attention: Float[Array, "layers batch heads queries keys"],
+    spec: AttentionSpec,
+    batch: Batch,
+    wanted: Bool[Array, "batch parts"],
+) -> tuple[Float[Array, "batch"], Float[Array, "batch"]]:
+    """Guidance loss of each example, and 1 where it is defined.
+
+    The guided map is the class row over patches, renormalised to sum to one: of each
+    chosen layer and head by itself (the loss is their mean), or of attention rollout.
+    It is defined where the example has masks and a wanted part is on the image.
+
+    Args:
+        guidance: source, loss, layers and heads.
+        attention: captured weights of all layers.
+        spec: how to read them.
+        batch: part masks, `has_parts` and `weight`.
+        wanted: parts that decide each example.
+
+    Returns:
+        Loss and normaliser of each example, both zero where undefined.
+    """
+    coverage = patch_coverage(batch.parts, wanted, spec.grid)
+    defined = batch.has_parts & (coverage.sum(-1) > 0) & (batch.weight > 0)
+    if guidance.source == "rollout":
+        rows = rollout_map(attention, spec).reshape(1, len(batch.weight), 1, -1)
+    else:
+        layers = attention[jnp.asarray(guidance.layers)]
+        rows = class_row(layers[:, :, jnp.asarray(guidance.heads)] if guidance.heads else layers, spec)
+    rows = rows / (rows.sum(-1, keepdims=True) + EPSILON)
+    losses = LOSSES[guidance.loss](rows, coverage[None, :, None]).mean(axis=(0, 2))
+    return jnp.where(defined, losses, 0.0), defined.astype(jnp.float32)
+
+
+def guidance_weight(guidance: Guidance, step: Int[Array, ""], total_steps: int) -> Float[Array, ""]:
+    """The weight at a step: rises linearly during warm-up, and is zero after `stop`."""
+    progress = step / total_steps
+    ramp = jnp.minimum(1.0, progress / guidance.warmup) if guidance.warmup else 1.0
+    return jnp.where(progress < guidance.stop, guidance.weight * ramp, 0.0)

@@ -1,0 +1,48 @@
+"""MixUp (Zhang et al. 2018) between neighbours in the batch."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from spermjax.data.batch import Batch
+
+
+def mixup(
+    keys: jax.Array,
+    batch: Batch,
+    soft: Float[Array, "batch outputs"],
+    known: Bool[Array, "batch outputs"],
+    alpha: float,
+) -> tuple[Batch, Float[Array, "batch outputs"], Bool[Array, "batch outputs"]]:
+    """Blends each example with the one beside it (0 with 1, 2 with 3, ...).
+
+    Pairs are neighbours, not a permutation of the batch, so that the result does not
+    depend on how many devices share the batch. Order is shuffled anyway. The share
+    lambda ~ Beta(alpha, alpha) is taken on the side above one half, which draws from
+    the same set of mixtures, so that an example's masks remain those of the image
+    that prevails.
+
+    Args:
+        keys: one key per example; the first of a pair draws its lambda.
+        batch: examples.
+        soft: probability wanted of each output.
+        known: which of them count.
+        alpha: both parameters of the Beta distribution.
+
+    Returns:
+        The batch with blended images, and blended probabilities; an output counts if it
+        is known for both.
+    """
+    size = len(batch.weight)
+    slots = jnp.arange(size)
+    partner = jnp.minimum(slots ^ 1, size - 1)
+    share = jax.vmap(lambda key: jax.random.beta(key, alpha, alpha))(keys[(slots >> 1) << 1])
+    share = jnp.maximum(share, 1.0 - share)
+    # Padding has nothing to lend.
+    share = jnp.where(batch.weight[partner] > 0, share, 1.0)
+
+    def blend(x: Float[Array, "batch ..."]) -> Float[Array, "batch ..."]:
+        by_example = share.reshape(-1, *[1] * (x.ndim - 1))
+        return by_example * x + (1.0 - by_example) * x[partner]
+
+    return batch.replace(image=blend(batch.image)), blend(soft), known & known[partner]

@@ -1,0 +1,108 @@
+"""Everything that a run computes with, built once from the experiment and its data."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+from jaxtyping import Float
+
+from spermjax.config import Experiment
+from spermjax.data.batch import unpack
+from spermjax.data.examples import Dataset, Examples
+from spermjax.data.pipeline import padded_batches
+from spermjax.models.build import build_model, init_params
+from spermjax.parallel import AXIS, choose_devices, pmap_examples, pmap_step
+from spermjax.train.keys import named
+from spermjax.train.losses import class_weights
+from spermjax.train.optim import optimizer
+from spermjax.train.state import TrainState, create_state
+from spermjax.train.step import make_train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """The compiled parts of a run.
+
+    Attributes:
+        experiment: what was asked for.
+        dataset: its data, decoded.
+        devices: that share each batch.
+        model: for evaluation and explanation; pure, without a mapped axis.
+        optimizer: transformation of the gradients.
+        total_steps: steps in the run.
+        steps_per_epoch: not rounded; batches may span epochs.
+        train_step: `(state, packed batch) -> (state, metrics)`.
+    """
+
+    experiment: Experiment
+    dataset: Dataset
+    devices: list[jax.Device]
+    model: nn.Module
+    optimizer: optax.GradientTransformation
+    total_steps: int
+    steps_per_epoch: float
+    train_step: Callable[..., Any]
+
+    def initial_state(self) -> TrainState:
+        """The state before the first step; a function of the seed alone."""
+        key = named(jax.random.key(self.experiment.seed), "parameters")
+        params = init_params(self.model, key, self.experiment.data.image_size)
+        return create_state(params, self.optimizer, averaged=self.experiment.optim.ema > 0)
+
+
+def build_session(experiment: Experiment, dataset: Dataset) -> Session:
+    """Builds model, optimiser and step; nothing is compiled yet.
+
+    Raises:
+        ConfigError: the devices don't divide the batch, or guidance names what isn't there.
+    """
+    schedule = experiment.schedule
+    train = dataset.splits["train"]
+    devices = choose_devices(experiment.parallel.devices, schedule.batch_size)
+    steps_per_epoch = len(train) / schedule.batch_size
+    total_steps = schedule.steps or max(1, round(schedule.epochs * steps_per_epoch))
+    transformation = optimizer(experiment.optim, schedule, total_steps)
+    outputs = dataset.task.num_outputs
+    step = make_train_step(
+        experiment,
+        build_model(experiment.model, outputs, AXIS),
+        dataset.task,
+        transformation,
+        class_weights(dataset.task, train.label, experiment.loss.class_weights == "balanced"),
+        total_steps,
+        AXIS,
+    )
+    return Session(
+        experiment=experiment,
+        dataset=dataset,
+        devices=devices,
+        model=build_model(experiment.model, outputs),
+        optimizer=transformation,
+        total_steps=total_steps,
+        steps_per_epoch=steps_per_epoch,
+        train_step=pmap_step(step, devices),
+    )
+
+
+def make_predict(model: nn.Module, devices: list[jax.Device], batch_size: int) -> Callable[..., np.ndarray]:
+    """Builds the exact evaluation of a split: every example once, on any number of devices.
+
+    Args:
+        model: without a mapped axis.
+        devices: that share each batch.
+        batch_size: examples at once; the number of devices divides it.
+
+    Returns:
+        `(params, examples) -> logits`, `float32[len(examples), outputs]`, in order.
+    """
+    forward = pmap_examples(lambda params, packed: model.apply({"params": params}, unpack(packed).image), devices)
+
+    def predict(params: optax.Params, examples: Examples) -> Float[np.ndarray, "n outputs"]:
+        batches = padded_batches(examples, batch_size)
+        return np.concatenate([forward(params, batch) for batch in batches])[: len(examples)]
+
+    return predict

@@ -1,0 +1,122 @@
+"""One training step, pure, the same under one device, pmap or a mesh."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from spermjax.config import Experiment
+from spermjax.data.augment import augment
+from spermjax.data.batch import Batch, PackedBatch, unpack
+from spermjax.data.task import Task
+from spermjax.interpret.capture import by_layer
+from spermjax.models.attention.contract import ATTENTION
+from spermjax.train.guidance import deciding_table, guidance_loss, guidance_weight, target_parts
+from spermjax.train.keys import named, per_example
+from spermjax.train.losses import classification_loss, targets_of
+from spermjax.train.mixup import mixup
+from spermjax.train.optim import learning_rate_schedule
+from spermjax.train.state import TrainState, update_average
+
+Sums = dict[str, tuple[Float[Array, ""], Float[Array, ""]]]
+StepFunction = Callable[[TrainState, PackedBatch], tuple[TrainState, dict[str, Float[Array, ""]]]]
+
+
+def make_train_step(
+    experiment: Experiment,
+    model: nn.Module,
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    weights: Float[np.ndarray, "outputs sides"],
+    total_steps: int,
+    axis_name: str | None,
+) -> StepFunction:
+    """Builds the training step.
+
+    The step is a pure function of state and batch: its randomness is that of the seed
+    and `state.step`, drawn per slot of the global batch. Each loss is a ratio of sums over the
+    global batch, so gradients are those of one device on the whole batch. A step whose
+    loss or gradient is not finite leaves the state as it was but for the step count, and
+    reports `finite` 0.
+
+    Args:
+        experiment: losses, augmentation, guidance, seed.
+        model: built with the same `axis_name`.
+        task: what labels and logits mean.
+        optimizer: transformation of the gradients.
+        weights: weight of each class, or of each side of each attribute.
+        total_steps: steps in the run, for schedules.
+        axis_name: mapped axis that splits the global batch, or None.
+
+    Returns:
+        `(state, packed batch) -> (state, metrics)`; metrics are scalars, equal on all devices.
+    """
+    guided = experiment.guidance.weight > 0
+    table = deciding_table(task, experiment.guidance) if guided else None
+    schedule = learning_rate_schedule(experiment.optim, experiment.schedule, total_steps)
+    root = jax.random.key(experiment.seed)
+
+    def total(tree):
+        return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+
+    def loss_sums(params: optax.Params, batch: Batch, key: jax.Array, slots: jax.Array, step: jax.Array):
+        soft, known = targets_of(task, batch.label, experiment.loss.label_smoothing)
+        if experiment.loss.mixup > 0:
+            keys = per_example(named(key, "mixup"), slots)
+            batch, soft, known = mixup(keys, batch, soft, known, experiment.loss.mixup)
+        logits, captured = model.apply(
+            {"params": params},
+            batch.image,
+            train=True,
+            rngs={"dropout": named(key, "dropout")},
+            mutable=[ATTENTION] if guided else [],
+        )
+        losses, normalisers = classification_loss(task, logits, soft, known, jnp.asarray(weights))
+        sums: Sums = {"classification_loss": ((losses * batch.weight).sum(), (normalisers * batch.weight).sum())}
+        if guided:
+            attention = by_layer(captured[ATTENTION], "weights", rank=4)
+            spec = model.attention_spec(batch.image.shape[1:3])
+            wanted = target_parts(task, batch.label, table)
+            losses, defined = guidance_loss(experiment.guidance, attention, spec, batch, wanted)
+            sums["guidance_loss"] = (losses.sum(), defined.sum())
+        # Normalisers carry no gradient and are summed over devices before it is taken.
+        means = {name: value / jnp.maximum(total(count), 1e-12) for name, (value, count) in sums.items()}
+        loss = means["classification_loss"]
+        if guided:
+            loss = loss + guidance_weight(experiment.guidance, step, total_steps) * means["guidance_loss"]
+        return loss, means
+
+    def train_step(state: TrainState, packed: PackedBatch) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+        size = packed.weight.shape[0]
+        first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * size
+        slots = first + jnp.arange(size)
+        key = jax.random.fold_in(root, state.step)
+        batch = augment(per_example(named(key, "augment"), slots), unpack(packed), experiment.augment)
+        (loss, means), gradients = jax.value_and_grad(loss_sums, has_aux=True)(
+            state.params, batch, key, slots, state.step
+        )
+        loss, means, gradients = total((loss, means, gradients))
+        gradient_norm = optax.global_norm(gradients)
+        finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
+
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        average = state.average
+        if average is not None:
+            average = update_average(average, params, state.step, experiment.optim.ema)
+        after = state.replace(params=params, average=average, optimizer=optimizer_state)
+        after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state)
+        metrics = {
+            "loss": loss,
+            **means,
+            "gradient_norm": gradient_norm,
+            "learning_rate": schedule(state.step),
+            "finite": finite.astype(jnp.float32),
+        }
+        return after.replace(step=state.step + 1), metrics
+
+    return train_step

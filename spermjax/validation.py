@@ -1,0 +1,154 @@
+"""All that is wrong with an experiment, said at once, before anything runs."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from spermjax.config import Experiment
+from spermjax.data.catalogue import builder_class
+from spermjax.errors import ConfigError, nearest
+from spermjax.interpret.methods import METHODS
+from spermjax.interpret.metrics import METRICS
+from spermjax.models.attention import VARIANTS
+from spermjax.models.build import MODELS
+
+SHARES = (
+    "model.stochastic_depth",
+    "model.dropout",
+    "optim.ema",
+    "schedule.warmup",
+    "schedule.final_learning_rate",
+    "loss.label_smoothing",
+    "guidance.warmup",
+    "guidance.stop",
+)
+POSITIVE = (
+    "data.image_size",
+    "data.crop",
+    "data.limit",
+    "model.patch_size",
+    "model.width",
+    "model.depth",
+    "model.heads",
+    "model.mlp_dim",
+    "model.layer_scale",
+    "optim.learning_rate",
+    "optim.clip",
+    "schedule.epochs",
+    "schedule.steps",
+    "schedule.batch_size",
+    "schedule.eval_every",
+    "interpret.examples",
+    "interpret.chunk",
+    "tracking.log_every",
+    "parallel.devices",
+)
+NOT_NEGATIVE = (
+    "model.registers",
+    "optim.weight_decay",
+    "loss.mixup",
+    "augment.rotate",
+    "augment.scale",
+    "augment.shift",
+    "augment.brightness",
+    "augment.contrast",
+    "augment.blur",
+    "augment.noise",
+    "guidance.weight",
+    "seed",
+)
+
+
+def validate(experiment: Experiment) -> None:
+    """Checks an experiment as far as can be done without its data.
+
+    Raises:
+        ConfigError: naming every problem, with its option and what is allowed.
+    """
+    problems = [*_choices(experiment, ""), *_ranges(experiment), *_names(experiment), *_relations(experiment)]
+    if problems:
+        raise ConfigError(
+            f"The experiment {experiment.name!r} can't be run:\n" + "\n".join(f"  - {line}" for line in problems)
+        )
+
+
+def _option(path: str) -> str:
+    return "--" + path.replace("_", "-")
+
+
+def _at(experiment: Experiment, path: str) -> Any:
+    value: Any = experiment
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _choices(node: Any, path: str) -> Iterable[str]:
+    for name, annotation in get_type_hints(type(node)).items():
+        value, here = getattr(node, name), f"{path}.{name}" if path else name
+        if dataclasses.is_dataclass(value):
+            yield from _choices(value, here)
+        elif get_origin(annotation) is Literal and value not in get_args(annotation):
+            yield f"{_option(here)} is {value!r}; choose from {', '.join(map(str, get_args(annotation)))}"
+
+
+def _ranges(experiment: Experiment) -> Iterable[str]:
+    for paths, allowed, holds in (
+        (SHARES, "a share from 0 to 1", lambda value: 0 <= value <= 1),
+        (POSITIVE, "above 0", lambda value: value > 0),
+        (NOT_NEGATIVE, "0 or more", lambda value: value >= 0),
+    ):
+        for path in paths:
+            value = _at(experiment, path)
+            if value is not None and not holds(value):
+                yield f"{_option(path)} is {value}; it must be {allowed}"
+
+
+def _names(experiment: Experiment) -> Iterable[str]:
+    try:
+        builder_class(experiment.data.name)
+    except ConfigError as error:
+        yield f"--data.name: {error}"
+    interpret = experiment.interpret
+    for option, wanted, known in (
+        ("--model.name", (experiment.model.name,), MODELS),
+        ("--model.attention", (experiment.model.attention,), VARIANTS),
+        ("--interpret.methods", interpret.methods, METHODS),
+        ("--interpret.during-training", interpret.during_training, METHODS),
+        ("--interpret.metrics", interpret.metrics, METRICS),
+    ):
+        for name in wanted:
+            if name not in known:
+                yield f"{option} names {name!r}. {nearest(name, known)}"
+    for option, name in (("--name", experiment.name), ("--tracking.run-id", experiment.tracking.run_id)):
+        if name is not None and (not name or "/" in name or name.startswith(".")):
+            yield f"{option} is {name!r}; it names a folder, so it can't be empty, hold a slash or start with a dot"
+
+
+def _relations(experiment: Experiment) -> Iterable[str]:
+    data, model, guidance = experiment.data, experiment.model, experiment.guidance
+    if model.patch_size > 0 and data.image_size % model.patch_size:
+        yield (
+            f"--model.patch-size {model.patch_size} doesn't divide --data.image-size {data.image_size}; "
+            f"the nearest sizes are {data.image_size // model.patch_size * model.patch_size or model.patch_size} "
+            f"and {(data.image_size // model.patch_size + 1) * model.patch_size}"
+        )
+    if model.heads > 0 and model.width % model.heads:
+        yield f"--model.heads {model.heads} doesn't divide --model.width {model.width}"
+    if model.positions == "sincos" and model.width % 4:
+        yield f"--model.width is {model.width}; sincos positions ask for a multiple of 4"
+    if data.folds < 2:
+        yield f"--data.folds is {data.folds}; it must be 2 or more"
+    elif not 0 <= data.fold < data.folds:
+        yield f"--data.fold is {data.fold}; with --data.folds {data.folds} it runs from 0 to {data.folds - 1}"
+    if guidance.weight > 0:
+        for layer in guidance.layers:
+            if not -model.depth <= layer < model.depth:
+                yield f"--guidance.layers names {layer}; the model has {model.depth}, from 0 to {model.depth - 1}"
+        for head in guidance.heads:
+            if not 0 <= head < model.heads:
+                yield f"--guidance.heads names {head}; the model has {model.heads}, from 0 to {model.heads - 1}"
+        if not guidance.layers:
+            yield "--guidance.layers is empty; name at least one layer, such as -1"
+    if not experiment.interpret.methods:
+        yield "--interpret.methods is empty; name at least one method"

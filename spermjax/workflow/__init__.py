@@ -1,0 +1,1 @@
+"""What the commands do: from an experiment to a run, and from a run to its results."""

@@ -1,0 +1,78 @@
+"""Explanations and metrics of a split, over all devices, in pieces that bound the memory."""
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Int
+
+from spermjax.data.batch import PackedBatch, unpack
+from spermjax.data.examples import Examples
+from spermjax.data.pipeline import padded_batches
+from spermjax.data.task import Task
+from spermjax.interpret.suite import Measurements, applicable, deciding_regions, measure
+from spermjax.parallel import pmap_examples
+
+Measure = Callable[[optax.Params, Examples, Int[np.ndarray, "n"]], Measurements]
+
+
+def make_measure(
+    model: nn.Module,
+    task: Task,
+    devices: list[jax.Device],
+    *,
+    methods: Sequence[str],
+    metrics: Sequence[str] | None,
+    chunk: int,
+    has_parts: bool,
+    cheap: bool = False,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Measure:
+    """Builds a function that explains examples and measures the explanations.
+
+    Args:
+        model: without a mapped axis.
+        task: what the logits mean, and which parts decide.
+        devices: that share the work.
+        methods: names of explanation methods; those that the data can't serve are left out.
+        metrics: names of metrics; None for all that apply.
+        chunk: examples at once on each device.
+        has_parts: whether the examples have masks.
+        cheap: leave out metrics that ask the model again (insertion, deletion).
+        advance: told how many examples are done, after each piece.
+
+    Returns:
+        `(params, examples, targets) -> Measurements` of NumPy arrays, in order.
+    """
+    chosen_methods, chosen_metrics = applicable(model, methods, metrics, has_parts=has_parts)
+    if cheap:
+        chosen_metrics = tuple(metric for metric in chosen_metrics if "model" not in metric.needs)
+    deciding = deciding_regions(task)
+
+    def of_chunk(params: optax.Params, packed: PackedBatch, targets: jax.Array) -> Measurements:
+        return measure(
+            model,
+            {"params": params},
+            unpack(packed),
+            targets,
+            methods=chosen_methods,
+            metrics=chosen_metrics,
+            deciding=deciding,
+            kind=task.kind,
+            chunk=chunk,
+        )
+
+    mapped = pmap_examples(of_chunk, devices)
+
+    def measured(params: optax.Params, examples: Examples, targets: Int[np.ndarray, "n"]) -> Measurements:
+        at_once = chunk * len(devices)
+        pieces = []
+        for batch in padded_batches(examples, at_once):
+            pieces.append(mapped(params, batch, jnp.asarray(targets)[np.maximum(batch.index, 0)]))
+            advance(int(batch.weight.sum()))
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(examples)], *pieces)
+
+    return measured

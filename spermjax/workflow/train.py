@@ -1,0 +1,124 @@
+"""From an experiment to a run folder with a report in it."""
+
+import logging
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spermjax.config import Experiment
+from spermjax.data.examples import Dataset, Examples, load
+from spermjax.data.task import Task
+from spermjax.errors import SpermjaxError
+from spermjax.run import Run, create, find, write_json
+from spermjax.tracking import open_trackers
+from spermjax.train.loop import Outcome, fit
+from spermjax.train.session import build_session
+from spermjax.validation import validate
+from spermjax.workflow.environment import environment
+from spermjax.workflow.evaluate import evaluate
+from spermjax.workflow.explain import explain
+from spermjax.workflow.monitor import make_monitor
+from spermjax.workflow.report import report
+from spermjax.workflow.trained import check_same_data, load_trained
+
+
+class Interrupted(SpermjaxError):
+    """Training was told to stop, and has saved what it had.
+
+    Attributes:
+        signum: the signal that told it.
+    """
+
+    def __init__(self, message: str, signum: int):
+        super().__init__(message)
+        self.signum = signum
+
+
+def train(experiment: Experiment) -> Run:
+    """Trains, evaluates, explains and reports; a run of the same id goes on where it stopped.
+
+    Raises:
+        ConfigError: the experiment can't be run as it is.
+        DataError: its data are missing or damaged.
+        DivergenceError: a loss was not finite.
+        Interrupted: by SIGTERM or SIGINT, after saving.
+    """
+    validate(experiment)
+    dataset = load(experiment.data)
+    return _complete(create(experiment), experiment, dataset)
+
+
+def resume(path: Path) -> Run:
+    """Goes on with a run from its newest whole checkpoint, with the configuration stored in it.
+
+    Raises:
+        ConfigError: the folder is no run.
+        As `train`.
+    """
+    run = find(path)
+    experiment = run.experiment()
+    validate(experiment)
+    return _complete(run, experiment, load(experiment.data))
+
+
+def _complete(run: Run, experiment: Experiment, dataset: Dataset) -> Run:
+    with run.lock():
+        if (run.path / "data.json").exists():
+            check_same_data(run, dataset)
+        write_json(run.path / "environment.json", environment())
+        write_json(run.path / "data.json", describe(dataset))
+        outcome = _fit(run, experiment, dataset)
+    if outcome.signum:
+        raise Interrupted(
+            f"Stopped by {signal.Signals(outcome.signum).name} after step {outcome.step}, which is saved. "
+            f"Continue with: spermjax resume {run.path}",
+            outcome.signum,
+        )
+    return run
+
+
+def _fit(run: Run, experiment: Experiment, dataset: Dataset) -> Outcome:
+    session = build_session(experiment, dataset)
+    with open_trackers(experiment.tracking, run.path, experiment.to_dict(), total_steps=session.total_steps) as tracker:
+        outcome = fit(session, run, make_monitor(session), tracker)
+        if outcome.signum is None:
+            trained = load_trained(run.path)
+            scores = evaluate(trained, "validation", dataset=dataset)
+            tracker.summary({f"validation/{name}": value for name, value in scores.headline().items()})
+            explain(trained, "validation", dataset=dataset, tracker=tracker)
+            logging.info("report: %s", report(run))
+    return outcome
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """What is stored of the data with a run: enough to trace a result, and to refuse other data."""
+    return {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "protocol": dataset.protocol,
+        "licence": dataset.licence,
+        "citation": dataset.citation,
+        "task": dataset.task.to_dict(),
+        "splits": {
+            split: {
+                "n": len(examples),
+                "groups": len(set(examples.group)),
+                "counts": counts(dataset.task, examples),
+                "ids": list(examples.id),
+            }
+            for split, examples in dataset.splits.items()
+        },
+    }
+
+
+def counts(task: Task, examples: Examples) -> dict[str, int]:
+    """Examples of each class, or of each side of each attribute."""
+    if task.kind == "single_label":
+        return {name: int((examples.label == i).sum()) for i, name in enumerate(task.names)}
+    return {
+        f"{name}/{side}": int(np.sum(examples.label[:, i] == value))
+        for i, name in enumerate(task.names)
+        for value, side in ((0, "normal"), (1, "abnormal"), (-1, "missing"))
+    }

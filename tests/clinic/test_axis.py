@@ -1,0 +1,41 @@
+"""The head's axis against drawings whose axis is known by construction."""
+
+import numpy as np
+import pytest
+from skimage.draw import ellipse
+from skimage.measure import regionprops
+
+from spermjax.clinic.axis import centroid, head_axis, principal_axis
+from spermjax.parts import PARTS, pack
+
+
+@pytest.mark.parametrize("degrees", [-80, -45, -10, 20, 60, 89])
+def test_axis_of_a_drawn_ellipse(degrees):
+    """Witnesses: the angle it was drawn with, and scikit-image's orientation and centroid."""
+    mask = np.zeros((120, 120), bool)
+    mask[ellipse(60, 55, 40, 20, rotation=np.deg2rad(degrees))] = True
+    axis = principal_axis(mask)
+    drawn = np.array([np.sin(np.deg2rad(degrees)), np.cos(np.deg2rad(degrees))])
+    assert abs(axis @ drawn) > 0.999
+    region = regionprops(mask.astype(int))[0]
+    assert abs(axis @ [np.sin(region.orientation), np.cos(region.orientation)]) > 0.9999
+    np.testing.assert_allclose(centroid(mask), np.add(region.centroid[::-1], 0.5))
+    assert axis[1] < 0 or axis[1] == 0
+
+
+def test_no_axis_without_length():
+    assert np.isnan(principal_axis(np.zeros((9, 9), bool))).all()
+    assert np.isnan(principal_axis(np.eye(9, dtype=bool) & (np.arange(9) == 4))).all()
+    assert np.isnan(principal_axis(np.ones((9, 9), bool))).all()
+
+
+@pytest.mark.parametrize("front", [1, -1])
+def test_acrosome_outranks_midpiece(front):
+    """The acrosome's end is the front, even where a folded midpiece lies on the same side."""
+    masks = np.zeros((40, 80, len(PARTS)), bool)
+    masks[10:30, 20:60, PARTS.index("nucleus")] = True
+    half = slice(40, 60) if front > 0 else slice(20, 40)
+    masks[10:30, half, PARTS.index("midpiece")] = True
+    np.testing.assert_allclose(head_axis(pack(masks)), [-front, 0], atol=1e-9)
+    masks[10:30, half, PARTS.index("acrosome")] = True
+    np.testing.assert_allclose(head_axis(pack(masks)), [front, 0], atol=1e-9)

@@ -1,0 +1,144 @@
+"""A set in memory: each image with its own label, whatever the division."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spermjax import config
+from spermjax.data.catalogue import builder_class
+from spermjax.data.examples import load, read_images
+from spermjax.data.prepare import prepare
+from spermjax.errors import ConfigError, DataError
+
+
+def dummy(name, data_dir, **fields):
+    cls, _ = builder_class(name)
+    return config.Data(name=name, manual_dir=cls.root(None) / "dummy_data", data_dir=data_dir, **fields)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+def test_official_split_holds_the_published_arrays(data_dir):
+    """The `.npy` files are the witness."""
+    data = dummy("mhsma", data_dir, image_size=64)
+    dataset = load(data, progress=False)
+    assert dataset.task.kind == "multi_attribute" and dataset.task.names == ("acrosome", "head", "vacuole", "tail")
+    assert dataset.task.deciding_parts["head"] == ("acrosome", "nucleus")
+    for split, suffix in (("train", "train"), ("validation", "valid"), ("test", "test")):
+        examples, source = dataset.splits[split], data.manual_dir / "mhsma"
+        np.testing.assert_array_equal(examples.image[..., 1], np.load(source / f"x_64_{suffix}.npy"))
+        for column, name in enumerate(dataset.task.names):
+            np.testing.assert_array_equal(examples.label[:, column], np.load(source / f"y_{name}_{suffix}.npy"))
+        assert not examples.has_parts.any() and not examples.parts.any()
+    assert dataset.protocol == "official split of mhsma: train 4, validation 3, test 2"
+    assert "CC BY-NC-SA" in dataset.licence and "Javadi" in dataset.citation
+
+
+def test_full_set_has_no_official_split(data_dir):
+    with pytest.raises(ConfigError, match=r"--data.split kfold"):
+        load(dummy("hushem", data_dir), progress=False)
+
+
+def test_folds_cover_the_set_once_and_keep_duplicates_together(data_dir):
+    seen = []
+    for fold in range(3):
+        dataset = load(dummy("hushem", data_dir, split="kfold", folds=3, fold=fold, image_size=32), progress=False)
+        train, validation = dataset.splits["train"], dataset.splits["validation"]
+        assert set(dataset.splits) == {"train", "validation"} and not set(train.group) & set(validation.group)
+        assert f"fold {fold} of 3" in dataset.protocol and f"validation {len(validation)}" in dataset.protocol
+        for examples in (train, validation):
+            folders = [dataset.task.names[label] for label in examples.label]
+            assert all(name in identity.lower() for name, identity in zip(folders, examples.id, strict=True))
+            assert examples.image.shape == (len(examples), 32, 32, 3)
+        seen += validation.id
+    assert len(seen) == len(set(seen)) == 12
+
+
+def test_test_split_is_kept_apart_from_folds(data_dir):
+    official = load(dummy("mhsma", data_dir), progress=False)
+    folded = load(dummy("mhsma", data_dir, split="holdout", folds=3), progress=False)
+    assert folded.splits["test"].id == official.splits["test"].id and "kept apart" in folded.protocol
+    pool = set(official.splits["train"].id) | set(official.splits["validation"].id)
+    assert set(folded.splits["train"].id) | set(folded.splits["validation"].id) == pool
+
+
+def test_limit_takes_from_training_alone(data_dir):
+    whole = load(dummy("mhsma", data_dir), progress=False)
+    few = load(dummy("mhsma", data_dir, limit=2), progress=False)
+    assert len(few.splits["train"]) == 2 and set(few.splits["train"].id) < set(whole.splits["train"].id)
+    assert few.splits["validation"].id == whole.splits["validation"].id
+    assert "train 2 chosen of 4" in few.protocol and few.fingerprint == whole.fingerprint
+
+
+def test_fingerprint_is_of_the_contents_alone(data_dir, tmp_path):
+    first = load(dummy("mhsma", data_dir, image_size=64), progress=False)
+    assert load(dummy("mhsma", data_dir, image_size=16, crop=40), progress=False).fingerprint == first.fingerprint
+    assert load(dummy("mhsma/128px", data_dir), progress=False).fingerprint != first.fingerprint
+    other = dataclasses.replace(dummy("mhsma", tmp_path / "data"), manual_dir=tmp_path / "source")
+    shutil.copytree(dummy("mhsma", data_dir).manual_dir, other.manual_dir)
+    path = other.manual_dir / "mhsma" / "x_64_train.npy"
+    images = np.load(path)
+    images[2, 5, 7] ^= 1
+    np.save(path, images)
+    assert load(other, progress=False).fingerprint != first.fingerprint
+
+
+@pytest.mark.parametrize("damage", ["overwritten", "cut", "empty", "gone"])
+def test_damaged_records_are_named_with_the_remedy(tmp_path, damage):
+    data = dummy("hushem", tmp_path, split="kfold", folds=3)
+    directory = prepare("hushem", data.manual_dir, tmp_path, progress=False).directory
+    (path,) = directory.glob("*.array_record*")
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "gone":
+        damaged = {"overwritten": content[:2000] + bytes(400) + content[2400:], "cut": content[: len(content) // 2]}
+        path.write_bytes(damaged.get(damage, b""))
+    with pytest.raises(DataError, match=f"Record .* of {directory}.*--manual-dir DIR --overwrite"):
+        load(data, progress=False)
+
+
+def test_take_keeps_rows_together(data_dir):
+    train = load(dummy("mhsma", data_dir), progress=False).splits["train"]
+    taken = train.take(np.array([3, 0]))
+    assert taken.id == (train.id[3], train.id[0]) and taken.group == (train.group[3], train.group[0])
+    np.testing.assert_array_equal(taken.image, train.image[[3, 0]])
+    np.testing.assert_array_equal(taken.label, train.label[[3, 0]])
+
+
+def test_own_images_get_the_training_size(tmp_path):
+    Image.new("L", (50, 40), 200).save(tmp_path / "gray.png")
+    Image.new("RGB", (30, 90), (10, 20, 30)).save(tmp_path / "tall.tif")
+    images = read_images([tmp_path / "gray.png", tmp_path / "tall.tif"], config.Data(image_size=32))
+    assert images.shape == (2, 32, 32, 3) and images.dtype == np.uint8
+    assert (images[0] == 200).all() and (images[1] == (10, 20, 30)).all()
+
+
+def test_own_images_that_fail_are_all_named(tmp_path):
+    Image.new("RGB", (30, 30)).save(tmp_path / "good.png")
+    whole = (tmp_path / "good.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[:60])
+    (tmp_path / "text.jpg").write_text("hello")
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "deep.png")
+    names = ["good.png", "cut.png", "text.jpg", "deep.png", "absent.png", "."]
+    with pytest.raises(DataError) as error:
+        read_images([tmp_path / name for name in names], config.Data())
+    message = str(error.value)
+    assert "5 of 6" in message and "good.png" not in message
+    assert all(str(tmp_path / name) in message for name in names[1:])
+
+
+@pytest.mark.parametrize(("name", "split"), [("mhsma", "official"), ("hushem", "kfold")])
+def test_real_sets(assets, tmp_path, name, split):
+    source = assets / "data" / name
+    if not source.is_dir():
+        pytest.skip(f"no {name} in {assets / 'data'}")
+    dataset = load(config.Data(name=name, manual_dir=source, data_dir=tmp_path, split=split), progress=False)
+    for examples in dataset.splits.values():
+        assert 20 < examples.image.mean() < 235 and examples.image.std() > 5
+        assert len(set(examples.id)) == len(examples) > 20

@@ -1,0 +1,215 @@
+"""A prepared set is whole, of the files it was made from, or not there."""
+
+import logging
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from spermjax.data.builder import SpermBuilder
+from spermjax.data.catalogue import BUILDERS, builder_class
+from spermjax.data.prepare import prepare
+from spermjax.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def source(tmp_path):
+    cls, _ = builder_class("mhsma")
+    return shutil.copytree(cls.root(None) / "dummy_data", tmp_path / "source")
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    return tmp_path / "data"
+
+
+def files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".lock")}
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_every_listed_builder_can_be_imported(name):
+    cls, configuration = builder_class(name)
+    assert issubclass(cls, SpermBuilder) and cls.name == name and configuration is None
+
+
+def test_own_builder_by_its_module():
+    cls, configuration = builder_class("data_builders.mhsma.mhsma_dataset_builder:Builder/128px")
+    assert cls is builder_class("mhsma")[0] and configuration == "128px"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("hushen", "'hushem'"),
+        ("mhsma/256px", "'128px'"),
+        ("hushem/64px", "none"),
+        ("no.such:Builder", "no.such:Builder"),
+        ("json:Builder", "json:Builder"),
+    ],
+)
+def test_unknown_names_get_a_hint(name, hint):
+    with pytest.raises(ConfigError, match=hint):
+        builder_class(name)
+
+
+def test_catalogue_imports_no_tfds():
+    code = "import sys, spermjax.data.catalogue; sys.exit('tensorflow_datasets' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_prepared_set_needs_its_source_no_more(source, data_dir):
+    first = prepare("mhsma", source, data_dir, progress=False)
+    shutil.rmtree(source)
+    second = prepare("mhsma", None, data_dir, progress=False)
+    assert second.fingerprint == first.fingerprint and len(second.builder.records("train")) == 4
+
+
+def test_folder_or_the_one_above_it(source, data_dir):
+    assert (
+        prepare("mhsma", source, data_dir, progress=False).fingerprint
+        == prepare("mhsma", source / "mhsma", data_dir, progress=False).fingerprint
+    )
+
+
+def test_same_files_are_not_written_again(source, data_dir):
+    directory = prepare("mhsma", source, data_dir, progress=False).directory
+    before = {path: path.stat().st_mtime_ns for path in directory.iterdir()}
+    prepare("mhsma", source, data_dir, progress=False)
+    assert {path: path.stat().st_mtime_ns for path in directory.iterdir()} == before
+    prepare("mhsma", source, data_dir, overwrite=True, progress=False)
+    assert {path: path.stat().st_mtime_ns for path in directory.iterdir()} != before
+
+
+def test_other_files_are_prepared_loudly(source, data_dir, caplog):
+    first = prepare("mhsma", source, data_dir, progress=False)
+    path = source / "mhsma" / "y_head_train.npy"
+    np.save(path, 1 - np.load(path))
+    with caplog.at_level(logging.WARNING):
+        second = prepare("mhsma", source, data_dir, progress=False)
+    assert second.fingerprint != first.fingerprint and "other files" in caplog.text
+    labels = {record["id"]: int(record["attributes"]["head"]) for record in second.builder.records("train")}
+    assert [labels[f"x_64_train.npy/{row:04d}".encode()] for row in range(4)] == np.load(path).tolist()
+
+
+def test_bad_files_leave_the_former_set_alone(source, data_dir):
+    prepare("mhsma", source, data_dir, progress=False)
+    before = files(data_dir)
+    np.save(source / "mhsma" / "y_head_train.npy", np.full(4, 9))
+    with pytest.raises(DataError, match="nothing was written"):
+        prepare("mhsma", source, data_dir, progress=False)
+    assert files(data_dir) == before
+
+
+def test_an_error_while_writing_leaves_nothing(source, data_dir, monkeypatch):
+    cls, _ = builder_class("mhsma")
+    whole = cls._generate_examples
+
+    def breaks(self, root, split):
+        yield next(whole(self, root, split))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cls, "_generate_examples", breaks)
+    with pytest.raises(DataError, match=r"No space left on device.*--data-dir"):
+        prepare("mhsma", source, data_dir, progress=False)
+    assert not files(data_dir)
+
+
+def test_a_kill_leaves_nothing_that_looks_prepared(source, data_dir):
+    code = f"""
+        import os, time
+        from pathlib import Path
+        from spermjax.data.catalogue import builder_class
+        from spermjax.data.prepare import prepare
+        cls, _ = builder_class("mhsma")
+        whole = cls._generate_examples
+        def slow(self, root, split):
+            yield next(whole(self, root, split))
+            os.write(1, b"writing")
+            time.sleep(60)
+        cls._generate_examples = slow
+        prepare("mhsma", Path({str(source)!r}), Path({str(data_dir)!r}))
+    """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE) as process:
+        assert process.stdout.read(7) == b"writing"
+        process.send_signal(signal.SIGKILL)
+    with pytest.raises(DataError, match="not prepared"):
+        prepare("mhsma", None, data_dir, progress=False)
+    prepare("mhsma", source, data_dir, progress=False)
+    assert sorted(path.name for path in data_dir.iterdir() if path.suffix != ".lock") == ["mhsma"]
+
+
+def test_two_at_once_both_succeed(source, data_dir):
+    code = (
+        "from pathlib import Path; from spermjax.data.prepare import prepare; "
+        f"print(prepare('mhsma', Path({str(source)!r}), Path({str(data_dir)!r})).fingerprint)"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert outputs[0] == outputs[1] and len(outputs[0].strip()) == 64
+
+
+def test_a_full_disk_loses_nothing(source, data_dir):
+    """A limit on the size of files stands for the disk; the operating system is the witness."""
+    before = prepare("mhsma", source, data_dir, progress=False).fingerprint
+    code = f"""
+        import resource, sys
+        from pathlib import Path
+        from spermjax.data.prepare import prepare
+        from spermjax.errors import DataError
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        try:
+            prepare("mhsma", Path({str(source)!r}), Path({str(data_dir)!r}), overwrite=True)
+        except DataError as error:
+            sys.exit(str(error))
+    """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+    assert run.returncode == 1 and "can't be written" in run.stderr and "Traceback" not in run.stderr
+    assert prepare("mhsma", None, data_dir, progress=False).fingerprint == before
+
+
+def test_nothing_on_standard_output(source, data_dir, capfd):
+    prepare("mhsma", source, data_dir)
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["mhsma", "hushem"])
+def test_without_source_it_says_what_to_get(name, data_dir):
+    with pytest.raises(DataError) as error:
+        prepare(name, None, data_dir, progress=False)
+    assert "https://" in str(error.value) and f"spermjax data prepare {name} --manual-dir" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("absent", "does not exist"), ("empty", "is empty"), ("file", "is a file")]
+)
+def test_wrong_manual_directory(kind, words, tmp_path, data_dir):
+    folder = tmp_path / kind
+    if kind == "empty":
+        folder.mkdir()
+    if kind == "file":
+        folder.write_text("")
+    with pytest.raises(DataError, match=words):
+        prepare("mhsma", folder, data_dir, progress=False)
+
+
+def test_folder_of_something_else(tmp_path, data_dir):
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(DataError, match=r"holds none of x_64_train.npy"):
+        prepare("mhsma", tmp_path, data_dir, progress=False)
+
+
+def test_data_dir_that_is_a_file(source, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="--data-dir"):
+        prepare("mhsma", source, tmp_path / "file", progress=False)
+
+
+def test_data_dir_of_the_environment(source, data_dir, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
+    assert prepare("mhsma", source, progress=False).directory.is_relative_to(data_dir)

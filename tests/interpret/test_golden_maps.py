@@ -1,0 +1,172 @@
+"""Witness: PyTorch with timm, captum, pytorch-grad-cam and Chefer's code, through the numbers in `golden/`."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from spermjax.interpret.capture import capture_with_gradients
+from spermjax.interpret.grid import upsample
+from spermjax.interpret.methods import METHODS
+from spermjax.interpret.methods.attention import rollout_map
+from spermjax.interpret.methods.integrated_gradients import attributions, quadrature
+from spermjax.interpret.methods.part_shapley import PLAYERS, part_values, player_map
+from spermjax.interpret.metrics import attention as statistics
+from spermjax.parts import PARTS
+from tests.interpret.support import close_to_maximum
+from tests.models.golden import NAMES
+
+pytestmark = pytest.mark.golden
+
+
+def native(golden, method, targets=None, **options):
+    run = jax.jit(lambda variables, x, t: METHODS[method].native(golden.model, variables, x, t, **options))
+    return run(golden.variables, golden.images, golden.targets if targets is None else targets)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_attention_and_its_gradients_in_one_pass(golden, name):
+    model = golden(name)
+    captured, gradients = jax.jit(lambda v, x, t: capture_with_gradients(model.model, v, x, t))(
+        model.variables, model.images, model.targets
+    )
+    close_to_maximum(captured.logits, model.forward["logits"])
+    close_to_maximum(captured.attention, model.forward["attn"])
+    close_to_maximum(captured.features("output"), model.forward["block_out"])
+    close_to_maximum(gradients.attention, model.forward["attn_grad"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_raw_attention(golden, name):
+    model = golden(name)
+    close_to_maximum(native(model, "raw_attention"), model.maps["own:raw_last_cls_mean"])
+    if name != "gap":
+        close_to_maximum(native(model, "raw_attention", fusion="max"), model.maps["own:raw_last_cls_max"])
+    heads = model.maps["own:raw_last_cls_heads"]
+    for head in range(heads.shape[1]):
+        close_to_maximum(native(model, "raw_attention", fusion=head), heads[:, head])
+
+
+@pytest.mark.parametrize("name", ["cls", "rand"])
+def test_rollout_with_normalised_rows(golden, name):
+    model = golden(name)
+    spec = model.model.attention_spec(model.images.shape[1:3])
+    attention = jnp.asarray(model.forward["attn"])
+    keys = [key for key in model.maps if key.startswith("own:rollout_rownorm_")]
+    assert keys
+    for key in keys:
+        fusion, ratio = re.fullmatch(r"own:rollout_rownorm_(\w+)_dr([\d.]+)", key).groups()
+        close_to_maximum(native(model, "rollout", fusion=fusion, discard_ratio=float(ratio)), model.maps[key])
+    for start in (0, 1):
+        expected = model.maps[f"ref:chefer_repo_rollout_start{start}"]
+        close_to_maximum(rollout_map(attention, spec, start_layer=start), expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_chefer2021b(golden, name):
+    model = golden(name)
+    close_to_maximum(native(model, "chefer2021b"), model.maps["own:chefer2021b"])
+    if "ref:chefer2021b_notebook" in model.maps:
+        close_to_maximum(native(model, "chefer2021b"), model.maps["ref:chefer2021b_notebook"])
+    if "own:chefer2021b_all_classes" in model.maps:
+        expected = model.maps["own:chefer2021b_all_classes"]
+        for target in range(expected.shape[1]):
+            close_to_maximum(native(model, "chefer2021b", np.full(len(expected), target)), expected[:, target])
+
+
+@pytest.mark.parametrize("name", ["cls", "rand"])
+def test_gradient_rollout(golden, name):
+    model = golden(name)
+    close_to_maximum(native(model, "gradient_rollout"), model.maps["own:gradrollout_fixed_dr0.0"])
+
+
+def stretched(maps):
+    maps = maps - maps.min(axis=(1, 2), keepdims=True)
+    return maps / (1e-7 + maps.max(axis=(1, 2), keepdims=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_grad_cam(golden, name):
+    model = golden(name)
+    expected = model.maps["ref:GradCAM_norm1_last_raw4"]
+    close_to_maximum(native(model, "grad_cam", positive=False), expected)
+    close_to_maximum(native(model, "grad_cam"), np.maximum(expected, 0))
+    # The reference stretches the map to [0, 1] before and after it is upsampled.
+    pixels = upsample(stretched(jax.nn.relu(expected)), model.images.shape[1:3])
+    np.testing.assert_allclose(stretched(pixels), model.maps["ref:GradCAM_norm1_last_32"], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cls", "rand"])
+@pytest.mark.parametrize(
+    ("rule", "key"),
+    [
+        ("gauss_legendre", "ig_gausslegendre_50"),
+        ("trapezoid", "ig_riemann_trapezoid_50"),
+        ("middle", "ig_riemann_middle_50"),
+        ("right", "ig_riemann_right_50"),
+    ],
+)
+def test_integrated_gradients(golden, golden_data, name, rule, key):
+    """Captum's trapezoid weights sum to 49/50; ours sum to one, so its values are scaled."""
+    model, pixel_maps = golden(name), golden_data("pixelmaps.npz")
+    run = jax.jit(lambda v, x, t: attributions(model.model, v, x, t, rule=rule, steps=50, chunk=60))
+    actual, gap = run(model.variables, model.images, model.targets)
+    scale = 50 / 49 if rule == "trapezoid" else 1.0
+    if rule == "gauss_legendre":
+        close_to_maximum(actual, np.moveaxis(pixel_maps[f"{name}/ref:{key}"], 1, 3), 2e-5)
+    else:
+        close_to_maximum(actual.sum(-1), scale * pixel_maps[f"{name}/ref:{key}_chansum"], 2e-5)
+    if rule != "trapezoid":
+        np.testing.assert_allclose(gap, pixel_maps[f"{name}/ref:{key}_delta"], atol=2e-5)
+
+
+def test_gauss_legendre_nodes(golden_data):
+    pixel_maps = golden_data("pixelmaps.npz")
+    nodes, weights = quadrature("gauss_legendre", len(pixel_maps["ig_gausslegendre_alphas"]))
+    np.testing.assert_allclose(nodes, pixel_maps["ig_gausslegendre_alphas"], atol=1e-6)
+    np.testing.assert_allclose(weights, pixel_maps["ig_gausslegendre_weights"], atol=1e-6)
+
+
+def golden_parts(golden_data):
+    batch = golden_data("batch.npz")
+    names = list(batch["part_names"])
+    masks = batch["part_masks"].astype(bool)
+    empty = np.zeros_like(masks[:, 0])
+    return np.stack([masks[:, names.index(part)] if part in names else empty for part in PARTS], axis=-1)
+
+
+def test_exact_part_shapley(golden, golden_data):
+    model, pixel_maps, parts = golden("cls"), golden_data("pixelmaps.npz"), golden_parts(golden_data)
+    players = list(pixel_maps["part_players"])
+    assigned = np.array([PLAYERS.index(player) for player in players])[pixel_maps["part_label_map"]]
+    np.testing.assert_array_equal(player_map(parts), assigned)
+    expected = pixel_maps["cls/ref:part_shapley_exact"]
+    actual = np.asarray(
+        jax.jit(lambda v, x, t, p: part_values(model.model, v, x, t, parts=p))(
+            model.variables, model.images, model.targets, parts
+        )
+    )
+    known = np.isfinite(expected).all(axis=1)
+    assert known.any()
+    ours = actual[:, [PLAYERS.index(player) for player in players]]
+    close_to_maximum(ours[known], expected[known])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_attention_statistics(golden, golden_data, name):
+    model, expected = golden(name), golden_data("attention_stats.npz")
+    attention = jnp.asarray(model.forward["attn"])
+    spec = model.model.attention_spec(model.images.shape[1:3])
+    coverage = np.moveaxis(expected["patch_fraction(B,P,16)"], 1, 2)
+    coverage = coverage.reshape(len(coverage), *spec.grid, -1)
+    close_to_maximum(statistics.entropy(attention), expected[f"{name}/entropy_nats_all_queries(L,B,H)"])
+    distance_px = statistics.mean_distance(attention, spec) * model.model.patch_size
+    close_to_maximum(distance_px, expected[f"{name}/mean_distance_px_renorm(L,B,H)"])
+    if spec.reads == "class_token":
+        row_entropy = expected[f"{name}/cls_entropy_nats_patches_renorm(L,B,H)"]
+        close_to_maximum(statistics.class_row_entropy(attention, spec), row_entropy)
+        close_to_maximum(statistics.prefix_mass(attention, spec), expected[f"{name}/cls_to_prefix_mass(L,B,H)"])
+        budget = statistics.part_budget(attention, spec, jnp.asarray(coverage))
+        close_to_maximum(budget, expected[f"{name}/part_budget_cls(L,B,H,P)"])
