@@ -16,13 +16,13 @@ import dataclasses
 import datetime
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from spermjax.config import Experiment
 from spermjax.errors import ConfigError, SpermjaxError
+from spermjax.files import write_atomic
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Run:
         return self.path / "report" / "index.html"
 
     def evaluation(self, split: str) -> Path:
-        """Folderless stem: `.json` and `.csv` are added by who writes."""
-        return self.path / "evaluation" / split
+        """Scores on a split; the predictions lie beside it as CSV."""
+        return self.path / "evaluation" / f"{split}.json"
 
     def explanations(self, split: str) -> Path:
         return self.path / "explanations" / split
@@ -94,15 +94,7 @@ def create(experiment: Experiment) -> Run:
                 "Give another --tracking.run-id, or the same options as before."
             )
         return Run(path)
-    try:
-        path.mkdir(parents=True, exist_ok=bool(experiment.tracking.run_id))
-        write_json(config, experiment.to_dict())
-    except FileExistsError:
-        raise SpermjaxError(f"The run folder {path} exists; give a --tracking.run-id.") from None
-    except OSError as error:
-        raise SpermjaxError(
-            f"The run folder {path} can't be written ({error.strerror}); choose another with --tracking.runs DIR."
-        ) from error
+    write_json(config, experiment.to_dict())
     return Run(path)
 
 
@@ -120,20 +112,13 @@ def find(path: Path) -> Run:
     raise ConfigError(f"{path} is no run folder: it has no config.json. {hint}")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees the former one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON as `write_text` does; a NaN is refused, since it is not JSON."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Writes JSON as a whole; a NaN is refused, since it is not JSON.
+
+    Raises:
+        SpermjaxError: the file can't be written.
+    """
+    write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

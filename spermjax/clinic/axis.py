@@ -1,21 +1,13 @@
 """Which way a cell lies: the long axis of its head, told from part masks.
 
-Coordinates are in pixels, x to the right and y down, with pixel (0, 0) centred
-at (0.5, 0.5).
+Coordinates are in pixels, x to the right and y down.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from spermjax import parts as parts_lib
-
-
-def centroid(mask: Bool[np.ndarray, "height width"]) -> Float[np.ndarray, "2"]:
-    """The mean (x, y) of a mask's pixels; NaN for an empty mask."""
-    y, x = np.nonzero(mask)
-    if not len(x):
-        return np.full(2, np.nan)
-    return np.array([x.mean(), y.mean()]) + 0.5
+from spermjax.clinic.masks import centroid, mask_of
 
 
 def principal_axis(mask: Bool[np.ndarray, "height width"]) -> Float[np.ndarray, "2"]:
@@ -53,10 +45,8 @@ def head_axis(bits: UInt8[np.ndarray, "height width"]) -> Float[np.ndarray, "2"]
     Returns:
         (x, y) of length 1, or NaN without a head or for a perfectly round one.
     """
-    masks = parts_lib.unpack(bits)
-    head = parts_lib.region(masks, "head")
+    head, acrosome, midpiece = (mask_of(bits, *names) for names in (parts_lib.HEAD, ("acrosome",), ("midpiece",)))
     axis, centre = principal_axis(head), centroid(head)
-    acrosome, midpiece = (parts_lib.region(masks, name) for name in ("acrosome", "midpiece"))
     if acrosome.any():
         forward = (centroid(acrosome) - centre) @ axis
     elif midpiece.any():

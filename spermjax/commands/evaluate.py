@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 
         trained = load_trained(run, manual_dir=manual_dir, data_dir=data_dir)
         score(trained, split)
-        stored = trained.run.evaluation(split).with_suffix(".json")
+        stored = trained.run.evaluation(split)
         if json:
             print_json(read_json(stored))
         else:

@@ -6,7 +6,7 @@ from spermjax.run import Run, read_json
 
 def print_run(run: Run, *, as_json: bool, split: str = "validation") -> int:
     """Prints the headline scores of a run and where its report is."""
-    scores = read_json(run.evaluation(split).with_suffix(".json"))
+    scores = read_json(run.evaluation(split))
     if as_json:
         print_json({"run": str(run.path), "report": str(run.report), "n": scores["n"], "overall": scores["overall"]})
         return 0

@@ -90,18 +90,31 @@ def load(data: config.Data, *, progress: bool = True) -> Dataset:
         progress: show bars on the standard error stream, if that is a terminal.
 
     Returns:
-        The set; within a split the examples are ordered by id, unless `data.limit` chose
-        among them, when the chosen keep that order.
+        The set, always in one order: by stored split, then by id.
 
     Raises:
         ConfigError: for an unknown set, or a division that it doesn't have.
         DataError: when it can't be prepared or read, or splits share a group.
     """
+    undivided = load_undivided(data, progress=progress)
+    divided, protocol = _divide(undivided.splits, undivided.task, data)
+    return dataclasses.replace(undivided, splits=divided, protocol=protocol)
+
+
+def load_undivided(data: config.Data, *, progress: bool = True) -> Dataset:
+    """The whole of a data set, in the splits that it is stored in.
+
+    Args:
+        data: which set, at what size; how to divide it is not looked at.
+        progress: show bars on the standard error stream, if that is a terminal.
+
+    Raises:
+        ConfigError: for an unknown set.
+        DataError: when it can't be prepared or read.
+    """
     prepared = prepare(data.name, data.manual_dir, data.data_dir, progress=progress)
     builder = prepared.builder
     available = [split for split in (*splits.OFFICIAL, "full") if split in builder.info.splits]
-    if data.split == "official":
-        available = list(splits.official(available, data.name))
     task = _task(builder)
     total = sum(builder.info.splits[split].num_examples for split in available)
     stored, digest = {}, hashlib.sha256()
@@ -109,13 +122,12 @@ def load(data: config.Data, *, progress: bool = True) -> Dataset:
         for split in available:
             stored[split], digests = _decode(builder, split, task, data, advance)
             digest.update(f"{split} {len(digests)}\n".encode() + b"".join(digests))
-    divided, protocol = _divide(stored, task, data)
     return Dataset(
         name=data.name,
         task=task,
-        splits=divided,
+        splits=stored,
         fingerprint=digest.hexdigest(),
-        protocol=protocol,
+        protocol="not divided",
         licence=builder.LICENSE,
         citation=builder.info.citation,
     )
@@ -202,7 +214,8 @@ def _decode(
 def _divide(stored: dict[str, Examples], task: Task, data: config.Data) -> tuple[dict[str, Examples], str]:
     """The splits asked for, and the words that say how they came about."""
     if data.split == "official":
-        divided, how = dict(stored), f"official split of {data.name}"
+        divided = {split: stored[split] for split in splits.official(list(stored), data.name)}
+        how = f"official split of {data.name}"
     else:
         pool = _concatenate([examples for split, examples in stored.items() if split != "test"])
         if data.split == "kfold":

@@ -5,12 +5,12 @@ device. Image and masks always move together.
 """
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
-from scipy import ndimage
 
 from spermjax import parts as parts_lib
 from spermjax.clinic.axis import head_axis
+from spermjax.clinic.masks import pieces
 
 _TRACE = 0.01  # Coverage of a pixel below which interpolation, not a part, is seen.
 
@@ -27,7 +27,7 @@ def fit(
 
     The square that is kept lies in the middle of the image. Where it reaches
     beyond the image, pixels repeat the border and parts are absent. The image is
-    resized by antialiased bilinear interpolation, the masks by `resize_parts`.
+    resized by antialiased bilinear interpolation, the masks by `resize_mask`.
 
     Args:
         image: pixels, 0 to 255.
@@ -45,45 +45,47 @@ def fit(
     """
     side = crop or max(image.shape[:2])
     axis = head_axis(parts) if align_head else np.full(2, np.nan)
-    if np.isnan(axis).any():
-        square = _central_square(image, side, "edge")
-        coverage = parts_lib.unpack(_central_square(parts, side, "constant")).astype(np.float32)
-    else:
+    aligned = not np.isnan(axis).any()
+    if not aligned and image.shape[:2] == (size, size) and side == size:
+        return image, parts
+    if aligned:
         square = _rotated_square(image, side, axis, "edge", Image.Resampling.BICUBIC)
-        masks = parts_lib.unpack(parts)
-        coverage = np.zeros((side, side, len(parts_lib.PARTS)), np.float32)
-        for part in np.flatnonzero(masks.any((0, 1))):
-            mask = np.uint8(255) * masks[..., part]
-            coverage[..., part] = _rotated_square(mask, side, axis, "constant", Image.Resampling.BILINEAR) / 255.0
+    else:
+        square = _central_square(image, side, "edge")
+    bits = np.zeros((size, size), np.uint8)
+    for part in range(len(parts_lib.PARTS)):
+        bit = np.uint8(1 << part)
+        if not np.bitwise_and(parts, bit).any():
+            continue
+        mask = np.uint8(255) * (parts & bit > 0)
+        if aligned:
+            mask = _rotated_square(mask, side, axis, "constant", Image.Resampling.BILINEAR)
+        else:
+            mask = _central_square(mask, side, "constant")
+        bits |= bit * resize_mask(mask / np.float32(255), size)
     small = Image.fromarray(square).resize((size, size), Image.Resampling.BILINEAR)
-    return np.array(small), resize_parts(coverage, size)
+    return np.array(small), bits
 
 
-def resize_parts(coverage: Float[np.ndarray, "side side parts"], size: int) -> UInt8[np.ndarray, "size size"]:
-    """Part coverage of one square at another size, with no visible piece lost.
+def resize_mask(coverage: Float[np.ndarray, "side side"], size: int) -> Bool[np.ndarray, "size size"]:
+    """A part's coverage of one square at another size, with no visible piece lost.
 
     A pixel bears a part that covers at least half of it. A connected piece of a
     part that covers no pixel by half (a small vacuole, a thin tail cut short by
     the border) keeps the one pixel that it covers most.
 
     Args:
-        coverage: share of each pixel that each part covers, 0 to 1.
+        coverage: share of each pixel that the part covers, 0 to 1.
         size: side of the result in pixels.
-
-    Returns:
-        Part bits.
     """
-    masks = np.zeros((size, size, coverage.shape[-1]), bool)
-    for part in np.flatnonzero(coverage.max((0, 1)) > _TRACE):
-        resized = Image.fromarray(coverage[..., part]).resize((size, size), Image.Resampling.BOX)
-        covered = np.asarray(resized)
-        masks[..., part] = covered >= 0.5
-        pieces, count = ndimage.label(covered > 0, structure=np.ones((3, 3)))
-        numbers = np.arange(1, count + 1)
-        lost = numbers[ndimage.maximum(covered, pieces, numbers) < 0.5]
-        for row, column in ndimage.maximum_position(covered, pieces, lost) if len(lost) else ():
-            masks[row, column, part] = True
-    return parts_lib.pack(masks)
+    if coverage.max() < _TRACE:
+        return np.zeros((size, size), bool)
+    covered = np.asarray(Image.fromarray(coverage).resize((size, size), Image.Resampling.BOX))
+    mask = covered >= 0.5
+    numbered, count = pieces(covered > 0)
+    for number in np.setdiff1d(np.arange(1, count + 1), numbered[mask]):
+        mask[np.unravel_index(np.where(numbered == number, covered, 0).argmax(), mask.shape)] = True
+    return mask
 
 
 def _central_square(array: np.ndarray, side: int, mode: str) -> np.ndarray:

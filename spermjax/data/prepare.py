@@ -68,7 +68,7 @@ def prepare(
             named), or the set can't be written.
     """
     cls, configuration = builder_class(name)
-    data_dir = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets").expanduser()
+    data_dir = Path(data_dir or default_data_dir()).expanduser()
     builder = cls(data_dir=data_dir, config=configuration)
     directory = Path(builder.data_path)
     stored = _stored_fingerprint(directory)
@@ -96,6 +96,11 @@ def prepare(
             (written / FINGERPRINT).write_text(fingerprint + "\n")
             _replace(written, directory, workspace)
     return PreparedSet(cls(data_dir=data_dir, config=configuration), directory, fingerprint)
+
+
+def default_data_dir() -> Path:
+    """Where prepared sets live when nothing else is said: TFDS's own place."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets").expanduser()
 
 
 def _stored_fingerprint(directory: Path) -> str | None:
@@ -170,8 +175,10 @@ def _write(builder: SpermBuilder, root: Path, workspace: Path, progress: bool) -
                 download_dir=workspace / "downloads", download_config=config, file_format="array_record"
             )
         except RuntimeError as error:
-            # ArrayRecord's own kind of write error, told from others by the file that it names.
-            raise OSError(str(error)) if str(workspace) in str(error) else error from error
+            # ArrayRecord reports a failed write so; any other error does not name a file in here.
+            if str(workspace) not in str(error):
+                raise
+            raise OSError(str(error)) from error
 
 
 def _replace(written: Path, directory: Path, workspace: Path) -> None:

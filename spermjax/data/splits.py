@@ -98,8 +98,9 @@ def strata(groups: Sequence[str], label: Int[np.ndarray, "n *attributes"]) -> di
 def assign(groups: Sequence[str], stratum: Mapping[str, Hashable], *, folds: int, seed: int) -> Int[np.ndarray, "n"]:
     """The fold of each example.
 
-    Each stratum starts at a fold of its own, so that what doesn't divide evenly isn't
-    left to the same folds by all strata.
+    Strata of fewer groups than folds are pooled, so that many rare combinations of
+    attributes still fill all folds alike. Each stratum starts at a fold of its own, so
+    that what doesn't divide evenly isn't left to the same folds by all strata.
 
     Args:
         groups: the group of each example.
@@ -111,9 +112,10 @@ def assign(groups: Sequence[str], stratum: Mapping[str, Hashable], *, folds: int
         Numbers in [0, folds), equal within a group.
     """
     sizes = Counter(groups)
+    population = Counter(stratum[group] for group in sizes)
     members: dict[Hashable, list[str]] = defaultdict(list)
     for group in sizes:
-        members[stratum[group]].append(group)
+        members[stratum[group] if population[stratum[group]] >= folds else "rare"].append(group)
     fold_of: dict[str, int] = {}
     for value, names in members.items():
         names.sort(key=lambda name: _hash(seed, name))

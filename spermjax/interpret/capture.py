@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from spermjax.errors import ConfigError
-from spermjax.interpret.model import Variables, select
+from spermjax.interpret.model import Variables, attention_spec, select
 from spermjax.models.attention.contract import ATTENTION, FEATURES, PERTURBATIONS
 
 
@@ -54,7 +54,11 @@ def capture(
         variables: its parameters and state.
         images: intensities in [0, 1].
         collections: what to keep; the rest costs nothing.
+
+    Raises:
+        ConfigError: the model doesn't fill the contract.
     """
+    attention_spec(model, images)
     logits, captured = model.apply(_without(variables, collections), images, mutable=list(collections))
     return Captured(logits, dict(captured))
 

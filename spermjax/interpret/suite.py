@@ -1,9 +1,10 @@
 """Explanations of a batch and their metrics, as one pure function."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import flax.struct
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -74,8 +75,7 @@ def applicable(
         tuple(
             metric
             for metric in resolve_metrics(metrics)
-            if (shows or not (metric.of_attention or metric.name in ("deletion", "insertion")))
-            and (has_parts or not metric.of_masks)
+            if (shows or not (metric.of_attention or metric.of_tokens)) and (has_parts or not metric.of_masks)
         ),
     )
 
@@ -161,28 +161,37 @@ def measure(
         given["coverage"] = coverage(regions, grid)
         for metric in chosen:
             if metric.of_attention:
-                values |= _values("attention", metric, _call(metric.function, metric.needs, given))
+                values |= _values(f"attention/{metric.name}", _call(metric, given))
 
     maps: dict[str, Float[Array, "batch height width"]] = {}
+    patch_scores: dict[str, Float[Array, "batch rows columns"]] = {}
     for method in methods:
         options = {name: given[name] for name in ("parts", "index", "chunk") if name in method.needs}
         native = method.native(model, variables, batch.image, targets, **options)
-        defined = batch.has_parts if "parts" in method.needs else jnp.ones(len(targets), bool)
-        native = jnp.where(defined[:, None, None], native, jnp.nan)
+        if "parts" in method.needs:
+            native = jnp.where(batch.has_parts[:, None, None], native, jnp.nan)
         maps[method.name] = upsample(native, size)
-        given["map"] = maps[method.name]
-        given["patch_scores"] = native if plane(native) == grid else patch_mean(native, grid)
-        for metric in chosen:
-            if not metric.of_attention:
-                values |= _values(method.name, metric, _call(metric.function, metric.needs, given))
+        patch_scores[method.name] = native if plane(native) == grid else patch_mean(native, grid)
+
+    def of_one_map(map_and_scores: tuple[Array, Array]) -> dict[str, Float[Array, "batch *regions"]]:
+        map, scores = map_and_scores
+        arguments = given | {"map": map, "patch_scores": scores}
+        return {metric.name: _call(metric, arguments) for metric in chosen if not metric.of_attention}
+
+    # One loop over the methods, so that each metric is compiled once.
+    if methods:
+        stacked = jnp.stack(list(maps.values())), jnp.stack(list(patch_scores.values()))
+        for name, result in jax.lax.map(of_one_map, stacked).items():
+            for method, of_method in zip(maps, result, strict=True):
+                values |= _values(f"{method}/{name}", of_method)
     return Measurements(maps, values)
 
 
-def _call(function: Callable[..., Array], needs: frozenset[str], given: dict[str, Any]) -> Array:
-    return function(**{name: given[name] for name in sorted(needs)})
+def _call(metric: Metric, given: dict[str, Any]) -> Float[Array, "batch *regions"]:
+    return metric.function(**{name: given[name] for name in sorted(metric.needs)})
 
 
-def _values(source: str, metric: Metric, result: Array) -> dict[str, Float[Array, "batch"]]:
+def _values(name: str, result: Float[Array, "batch *regions"]) -> dict[str, Float[Array, "batch"]]:
     if result.ndim == 1:
-        return {f"{source}/{metric.name}": result}
-    return {f"{source}/{metric.name}/{name}": result[:, place] for place, name in enumerate(REGIONS)}
+        return {name: result}
+    return {f"{name}/{part}": result[:, place] for place, part in enumerate(REGIONS)}

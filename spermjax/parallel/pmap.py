@@ -48,11 +48,7 @@ def pmap_step(step: Callable, devices: Sequence[jax.Device]) -> Callable:
         step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0, devices=devices
     )
 
-    def run(state, batch):
-        return mapped(state, shard(batch, len(devices)))
-
-    run.mapped = mapped
-    return run
+    return lambda state, batch: mapped(state, shard(batch, len(devices)))
 
 
 def pmap_examples(function: Callable, devices: Sequence[jax.Device]) -> Callable:

@@ -1,8 +1,8 @@
 """The anatomy of one sperm cell, in micrometres, and the variation of normal ones.
 
 A `Cell` is a pytree of scalars and small arrays, so that sampling and rendering run
-under `jit` and `vmap`. Each part has its own group of values and is drawn with its
-own key: an edit of one group leaves every other part where and as it was.
+under `jit` and `vmap`. Each part has its own group of values: an edit of one group
+leaves every other part where and as it was.
 
 The cell's frame has its origin in the neck, where head and midpiece meet; x points
 right and y to the rear, so the head of an unrotated cell points up. Sizes follow the
@@ -183,11 +183,16 @@ class Cell:
     scene: Scene
 
 
-def uniform(key: Key[Array, ""], low: float, high: float, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
-    """Values drawn evenly between two bounds."""
-    return jax.random.uniform(key, shape, jnp.float32, low, high)
+def unit_draws(key: Key[Array, ""], count: int) -> Float[Array, "{count}"]:
+    """Numbers drawn evenly from [0, 1)."""
+    return jax.random.uniform(key, (count,), jnp.float32)
 
 
-def random_sign(key: Key[Array, ""]) -> Float[Array, ""]:
-    """-1 or 1."""
-    return jax.random.rademacher(key, (), jnp.float32)
+def between(draw: Float[Array, "..."], low: float, high: float) -> Float[Array, "..."]:
+    """A draw from [0, 1) brought to [low, high)."""
+    return low + (high - low) * draw
+
+
+def sign(draw: Float[Array, ""]) -> Float[Array, ""]:
+    """-1 or 1 with a half's chance each, from a draw."""
+    return jnp.where(draw < 0.5, -1.0, 1.0)

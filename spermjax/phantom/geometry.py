@@ -1,5 +1,7 @@
 """Distances to the parts of a cell, in its own frame and in micrometres."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,14 +56,15 @@ def vacuole_distance(head: Head, vacuoles: Vacuoles, points: Points) -> Distance
     """Signed distance to the nearest vacuole, negative inside; infinite where there is none."""
     half = jnp.stack([head.width_um, head.length_um]) / 2
     centres = (vacuoles.place - jnp.array([0.0, 1.0])) * half
-    return _disc_distance(centres, vacuoles.radius_um, points)
+    gaps = [disc_distance(centre, radius, points) for centre, radius in zip(centres, vacuoles.radius_um, strict=True)]
+    return functools.reduce(jnp.minimum, gaps)
 
 
 def cytoplasm_distance(midpiece: Midpiece, cytoplasm: Cytoplasm, points: Points) -> Distance:
     """Signed distance to the droplet, negative inside; infinite where there is none."""
     along, across = _midpiece_axes(midpiece)
     centre = cytoplasm.along_um * along + cytoplasm.side_um * across
-    return _disc_distance(centre[None], cytoplasm.radius_um[None], points)
+    return disc_distance(centre, cytoplasm.radius_um, points)
 
 
 def midpiece_curve(midpiece: Midpiece) -> Float[Array, "curve 2"]:
@@ -86,12 +89,24 @@ def tail_curve(midpiece: Midpiece, tail: Tail) -> Float[Array, "curve 2"]:
 
 def curve_distance(curve: Float[Array, "curve 2"], points: Points) -> Distance:
     """Distance to a chain of straight segments, never negative."""
-    start, end = curve[:-1], curve[1:]
-    along = end - start
-    to_point = points[..., None, :] - start
-    share = (to_point * along).sum(-1) / jnp.square(along).sum(-1).clip(1e-12)
-    gap = to_point - share.clip(0.0, 1.0)[..., None] * along
-    return jnp.sqrt(jnp.square(gap).sum(-1).min(-1))
+    x, y = points[..., 0], points[..., 1]
+
+    def nearer(squared: Distance, segment: tuple[Float[Array, "2"], Float[Array, "2"]]) -> tuple[Distance, None]:
+        start, along = segment
+        to_x, to_y = x - start[0], y - start[1]
+        share = ((to_x * along[0] + to_y * along[1]) / jnp.square(along).sum().clip(1e-12)).clip(0.0, 1.0)
+        gap = jnp.square(to_x - share * along[0]) + jnp.square(to_y - share * along[1])
+        return jnp.minimum(squared, gap), None
+
+    # A scan: one pass over the pixels for each segment vectorises, a reduction over segments does not.
+    squared, _ = jax.lax.scan(nearer, jnp.full(x.shape, jnp.inf), (curve[:-1], jnp.diff(curve, axis=0)))
+    return jnp.sqrt(squared)
+
+
+def disc_distance(centre: Float[Array, "2"], radius: Float[Array, ""], points: Points) -> Distance:
+    """Signed distance to a disc, negative inside; infinite for a radius of 0."""
+    gap = jnp.hypot(points[..., 0] - centre[0], points[..., 1] - centre[1]) - radius
+    return jnp.where(radius > 0.0, gap, jnp.inf)
 
 
 def _head_level(head: Head, points: Points) -> Distance:
@@ -115,8 +130,3 @@ def _midpiece_axes(midpiece: Midpiece) -> tuple[Float[Array, "2"], Float[Array, 
     """Unit vectors along the midpiece's line and across it."""
     sin, cos = jnp.sin(midpiece.angle), jnp.cos(midpiece.angle)
     return jnp.stack([-sin, cos]), jnp.stack([cos, sin])
-
-
-def _disc_distance(centres: Float[Array, "discs 2"], radii: Float[Array, "discs"], points: Points) -> Distance:
-    gaps = jnp.linalg.norm(points[..., None, :] - centres, axis=-1) - radii
-    return jnp.where(radii > 0.0, gaps, jnp.inf).min(-1)

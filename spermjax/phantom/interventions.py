@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from spermjax.errors import ConfigError, nearest
-from spermjax.phantom.anatomy import Cell
-from spermjax.phantom.defects import DEFECTS, find_defect
+from spermjax.phantom.anatomy import Cell, unit_draws
+from spermjax.phantom.defects import DEFECTS, DRAWS, find_defect
 from spermjax.phantom.render import PIXEL_UM, SIZE, render
 
 GROUPS = tuple(dict.fromkeys(defect.group for defect in DEFECTS.values()))
@@ -26,7 +26,7 @@ def add_defect(key: Key[Array, ""], cell: Cell, defect: str) -> Cell:
     Raises:
         ConfigError: for a defect that is not known.
     """
-    return find_defect(defect).edit(key, cell)
+    return find_defect(defect).edit(unit_draws(key, DRAWS), cell)
 
 
 def exchange(cell: Cell, donor: Cell, group: str) -> Cell:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from spermjax.phantom.anatomy import (
     DEBRIS,
@@ -17,8 +17,9 @@ from spermjax.phantom.anatomy import (
     Scene,
     Tail,
     Vacuoles,
-    random_sign,
-    uniform,
+    between,
+    sign,
+    unit_draws,
 )
 
 # Two ways to stain, read off by eye from public images: a pink slide as Diff-Quik gives,
@@ -27,23 +28,27 @@ _PINK = {
     "background": (0.91, 0.70, 0.80),
     "acrosome": (0.20, 0.55, 0.16),
     "nucleus": (0.95, 1.25, 0.55),
-    "flagellum": (0.34, 0.40, 0.20),
+    "flagellum": (0.50, 0.60, 0.30),
     "cytoplasm": (0.14, 0.24, 0.10),
 }
 _PALE = {
     "background": (0.87, 0.88, 0.92),
     "acrosome": (0.30, 0.62, 0.12),
     "nucleus": (1.35, 1.90, 0.50),
-    "flagellum": (0.42, 0.40, 0.14),
+    "flagellum": (0.62, 0.58, 0.22),
     "cytoplasm": (0.22, 0.26, 0.08),
 }
+
+# How many draws from [0, 1) decide each group of a cell, and all of them, as running sums.
+# They come from one call: each call of the random generator takes long to compile.
+_DRAWS = np.cumsum([6, 3, 4, 5, 5, 4, 3, 9 + 4 * DEBRIS]).tolist()
 
 
 def sample_normal(key: Key[Array, ""], max_rotation_deg: float = 20.0, max_shift_um: float = 0.4) -> Cell:
     """Draws one normal cell.
 
     Args:
-        key: decides everything; each part is drawn with a key of its own.
+        key: decides everything.
         max_rotation_deg: largest rotation either way; 180 for a free one.
         max_shift_um: largest shift either way, along each axis.
 
@@ -51,7 +56,10 @@ def sample_normal(key: Key[Array, ""], max_rotation_deg: float = 20.0, max_shift
         A cell without a defect. A quarter of them have one small vacuole, and a
         quarter a droplet of cytoplasm: both are allowed, and decide nothing.
     """
-    head, acrosome, vacuoles, midpiece, tail, cytoplasm, pose, scene = jax.random.split(key, 8)
+    draws_key, noise_key = jax.random.split(key)
+    head, acrosome, vacuoles, midpiece, tail, cytoplasm, pose, scene = jnp.split(
+        unit_draws(draws_key, _DRAWS[-1]), _DRAWS[:-1]
+    )
     return Cell(
         head=_head(head),
         acrosome=_acrosome(acrosome),
@@ -60,93 +68,93 @@ def sample_normal(key: Key[Array, ""], max_rotation_deg: float = 20.0, max_shift
         tail=_tail(tail),
         cytoplasm=_cytoplasm(cytoplasm),
         pose=_pose(pose, max_rotation_deg, max_shift_um),
-        scene=_scene(scene),
+        scene=_scene(scene, noise_key),
     )
 
 
-def _head(key: Key[Array, ""]) -> Head:
-    length, ratio, taper, lobes = jax.random.split(key, 4)
-    length_um = uniform(length, 3.8, 4.5)
+def _head(draws: Float[Array, "6"]) -> Head:
+    length_um = between(draws[0], 3.8, 4.5)
     return Head(
         length_um=length_um,
-        width_um=length_um / uniform(ratio, 1.4, 1.65),
-        taper=uniform(taper, 0.0, 0.12),
-        lobes=uniform(lobes, -0.02, 0.02, (3,)),
+        width_um=length_um / between(draws[1], 1.4, 1.6),
+        taper=between(draws[2], 0.0, 0.1),
+        lobes=between(draws[3:], -0.02, 0.02),
     )
 
 
-def _acrosome(key: Key[Array, ""]) -> Acrosome:
-    share, bow, softness = jax.random.split(key, 3)
+def _acrosome(draws: Float[Array, "3"]) -> Acrosome:
+    share, bow, softness = draws
     return Acrosome(
-        share=uniform(share, 0.46, 0.64),
-        bow=uniform(bow, 0.05, 0.3),
-        softness_um=uniform(softness, 0.1, 0.25),
+        share=between(share, 0.46, 0.64),
+        bow=between(bow, 0.05, 0.3),
+        softness_um=between(softness, 0.1, 0.25),
     )
 
 
-def _vacuoles(key: Key[Array, ""]) -> Vacuoles:
-    present, x, y, radius = jax.random.split(key, 4)
-    place = jnp.zeros((MAX_VACUOLES, 2)).at[0].set(jnp.stack([uniform(x, -0.35, 0.35), uniform(y, -0.6, -0.2)]))
-    small = jnp.where(jax.random.bernoulli(present, 0.25), uniform(radius, 0.17, 0.21), 0.0)
-    return Vacuoles(place=place, radius_um=jnp.zeros(MAX_VACUOLES).at[0].set(small))
+def _vacuoles(draws: Float[Array, "4"]) -> Vacuoles:
+    present, lateral, axial, radius = draws
+    place = jnp.stack([between(lateral, -0.35, 0.35), between(axial, -0.6, -0.2)])
+    small = jnp.where(present < 0.25, between(radius, 0.17, 0.21), 0.0)
+    return Vacuoles(
+        place=jnp.zeros((MAX_VACUOLES, 2)).at[0].set(place), radius_um=jnp.zeros(MAX_VACUOLES).at[0].set(small)
+    )
 
 
-def _midpiece(key: Key[Array, ""]) -> Midpiece:
-    length, width, angle, offset, bow = jax.random.split(key, 5)
+def _midpiece(draws: Float[Array, "5"]) -> Midpiece:
+    length, width, angle, offset, bow = draws
     return Midpiece(
-        length_um=uniform(length, 3.6, 4.4),
-        width_um=uniform(width, 0.52, 0.68),
-        angle=jnp.deg2rad(uniform(angle, -10.0, 10.0)),
-        offset_um=uniform(offset, -0.1, 0.1),
-        bow_um=uniform(bow, -0.15, 0.15),
+        length_um=between(length, 3.6, 4.4),
+        width_um=between(width, 0.55, 0.7),
+        angle=jnp.deg2rad(between(angle, -10.0, 10.0)),
+        offset_um=between(offset, -0.1, 0.1),
+        bow_um=between(bow, -0.15, 0.15),
     )
 
 
-def _tail(key: Key[Array, ""]) -> Tail:
-    length, width, curvature, wave, phase = jax.random.split(key, 5)
+def _tail(draws: Float[Array, "5"]) -> Tail:
+    length, width, curvature, wave, phase = draws
     return Tail(
-        length_um=uniform(length, 40.0, 50.0),
-        width_um=uniform(width, 0.34, 0.44),
-        curvature_per_um=uniform(curvature, -0.05, 0.05),
-        wave_per_um=uniform(wave, 0.0, 0.12),
-        phase=uniform(phase, 0.0, 2 * np.pi),
+        length_um=between(length, 40.0, 50.0),
+        width_um=between(width, 0.42, 0.5),
+        curvature_per_um=between(curvature, -0.05, 0.05),
+        wave_per_um=between(wave, 0.0, 0.12),
+        phase=between(phase, 0.0, 2 * np.pi),
         coil_per_um=jnp.zeros(()),
     )
 
 
-def _cytoplasm(key: Key[Array, ""]) -> Cytoplasm:
-    present, radius, along, side = jax.random.split(key, 4)
+def _cytoplasm(draws: Float[Array, "4"]) -> Cytoplasm:
+    present, radius, along, side = draws
     return Cytoplasm(
-        radius_um=jnp.where(jax.random.bernoulli(present, 0.25), uniform(radius, 0.35, 0.5), 0.0),
-        along_um=uniform(along, 0.5, 1.2),
-        side_um=0.35 * random_sign(side),
+        radius_um=jnp.where(present < 0.25, between(radius, 0.35, 0.5), 0.0),
+        along_um=between(along, 0.5, 1.2),
+        side_um=0.35 * sign(side),
     )
 
 
-def _pose(key: Key[Array, ""], max_rotation_deg: float, max_shift_um: float) -> Pose:
-    rotation, shift = jax.random.split(key)
+def _pose(draws: Float[Array, "3"], max_rotation_deg: float, max_shift_um: float) -> Pose:
     return Pose(
-        rotation=jnp.deg2rad(uniform(rotation, -max_rotation_deg, max_rotation_deg)),
-        shift_um=uniform(shift, -max_shift_um, max_shift_um, (2,)),
+        rotation=jnp.deg2rad(between(draws[0], -max_rotation_deg, max_rotation_deg)),
+        shift_um=between(draws[1:], -max_shift_um, max_shift_um),
     )
 
 
-def _scene(key: Key[Array, ""]) -> Scene:
-    mix, light, strength, gradient, halo, blur, noise, grain, place, radius, dirt, noise_key = jax.random.split(key, 12)
-    pale = jax.random.beta(mix, 0.5, 0.5)
+def _scene(draws: Float[Array, "21"], noise_key: Key[Array, ""]) -> Scene:
+    mix, light, strength, halo, blur, noise, grain = draws[:7]
+    debris = draws[9:].reshape(4, DEBRIS)
+    pale = jnp.square(jnp.sin(np.float32(np.pi / 2) * mix))  # Mostly near one stain or the other.
     colours = {name: (1.0 - pale) * jnp.array(_PINK[name]) + pale * jnp.array(_PALE[name]) for name in _PINK}
-    background = colours.pop("background") * uniform(light, 0.92, 1.06)
-    stain = uniform(strength, 0.8, 1.2)
+    background = colours.pop("background") * between(light, 0.92, 1.06)
     return Scene(
         background=background,
-        **{name: stain * colour for name, colour in colours.items()},
-        gradient_per_um=uniform(gradient, -0.008, 0.008, (2,)),
-        halo=uniform(halo, 0.0, 0.12),
-        blur_um=uniform(blur, 0.1, 0.18),
-        noise=uniform(noise, 0.005, 0.02),
-        grain=uniform(grain, 0.005, 0.03),
-        debris_um=uniform(place, -8.0, 8.0, (DEBRIS, 2)),
-        debris_radius_um=uniform(radius, 0.1, 0.5, (DEBRIS,)),
-        debris_absorbance=uniform(dirt, -0.4, 0.5, (DEBRIS,)).clip(0.0),
+        **{name: between(strength, 0.8, 1.2) * colour for name, colour in colours.items()},
+        gradient_per_um=between(draws[7:9], -0.008, 0.008),
+        halo=between(halo, 0.0, 0.12),
+        blur_um=between(blur, 0.1, 0.18),
+        noise=between(noise, 0.005, 0.015),
+        grain=between(grain, 0.004, 0.015),
+        debris_um=between(debris[:2].T, -8.0, 8.0),
+        debris_radius_um=between(debris[2], 0.1, 0.5),
+        debris_absorbance=between(debris[3], -0.4, 0.5).clip(0.0),
         noise_key=noise_key,
     )

@@ -11,7 +11,8 @@ from jaxtyping import Array, Int
 
 from spermjax.errors import DataError
 from spermjax.phantom.anatomy import Cell
-from spermjax.phantom.defects import CLASSES, sample
+from spermjax.phantom.defects import CLASSES, afflict
+from spermjax.phantom.normal import sample_normal
 
 SPLITS = {"train": 3000, "validation": 600, "test": 600}
 _SEED = 0x5EED
@@ -61,9 +62,11 @@ def _place(identity: str) -> tuple[int, int]:
 @partial(jax.jit, static_argnames="max_rotation_deg")
 def _draw(places: Int[Array, "cells 2"], max_rotation_deg: float) -> Population:
     def draw(place: Int[Array, "2"]) -> Population:
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(_SEED), place[0]), place[1])
+        # Threefry is a keyed hash of 64 bits, so a split's seed and a number are a good key of their own.
+        key = jax.random.wrap_key_data(place + jnp.array([_SEED, 0], jnp.uint32), impl="threefry2x32")
+        cell_key, defect_key = jax.random.split(key)
         label = (place[1] % len(CLASSES)).astype(jnp.int32)
-        normal = jnp.zeros_like(label)
-        return Population(sample(key, label, max_rotation_deg), sample(key, normal, max_rotation_deg), label)
+        healthy = sample_normal(cell_key, max_rotation_deg)
+        return Population(afflict(defect_key, healthy, label), healthy, label)
 
     return jax.vmap(draw)(places)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.stats import norm
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from spermjax.parts import PARTS
@@ -21,7 +21,7 @@ from spermjax.phantom.anatomy import Cell
 SIZE = 64
 PIXEL_UM = 0.22
 NECK_UM = -0.8  # Height of the neck over the middle of the image: head and midpiece fill it evenly.
-_VACUOLE_CLEARING = 0.75
+_VACUOLE_CLEARING = 0.85
 _HALO_WIDTH_UM = 0.35
 
 
@@ -105,7 +105,7 @@ def _image(
 
     def solid(gap: Float[Array, "height width"], softness: Float[Array, ""] = blur) -> Float[Array, "height width 1"]:
         """A half-plane's coverage after the blur."""
-        return norm.cdf(-gap / softness)[..., None]
+        return _normal_cdf(-gap / softness)[..., None]
 
     def band(gap: Float[Array, "height width"], width_um: Float[Array, ""]) -> Float[Array, "height width 1"]:
         """A strip's coverage after the blur, which a thin strip does not survive whole."""
@@ -113,14 +113,14 @@ def _image(
 
     head = solid(distance["head"])
     cap = solid(distance["acrosome"], jnp.hypot(blur, cell.acrosome.softness_um))
-    vacuole = jnp.where(jnp.isinf(distance["vacuole"])[..., None], 0.0, solid(distance["vacuole"]))
+    vacuole = solid(distance["vacuole"])
     stain = (cap * scene.acrosome + (1.0 - cap) * scene.nucleus) * (1.0 - _VACUOLE_CLEARING * vacuole)
     flagellum = jnp.maximum(
         band(distance["midpiece"], cell.midpiece.width_um), band(distance["tail"], cell.tail.width_um)
     )
     droplet = solid(distance["residual_cytoplasm"])
-    dirt = jnp.linalg.norm(field[..., None, :] - scene.debris_um, axis=-1) - scene.debris_radius_um
-    dirt = (norm.cdf(-dirt / blur) * scene.debris_absorbance).sum(-1, keepdims=True)
+    debris = zip(scene.debris_um, scene.debris_radius_um, scene.debris_absorbance, strict=True)
+    dirt = sum(strength * solid(geometry.disc_distance(centre, radius, field)) for centre, radius, strength in debris)
     beside = flagellum * scene.flagellum + droplet * scene.cytoplasm + dirt * scene.flagellum
     absorbance = head * stain + (1.0 - head) * beside
 
@@ -130,9 +130,13 @@ def _image(
     return image.clip(0.0, 1.0)
 
 
+def _normal_cdf(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    return 0.5 + 0.5 * jax.lax.erf(x * np.float32(np.sqrt(0.5)))
+
+
 def _unevenness(cell: Cell, shape: tuple[int, ...]) -> Float[Array, "height width 3"]:
     """Noise of the camera, and a slow unevenness of the slide."""
-    noise_key, grain_key = jax.random.split(cell.scene.noise_key)
-    noise = cell.scene.noise * jax.random.normal(noise_key, (*shape, 3))
-    coarse = jax.random.normal(grain_key, (8, 8, 1))
-    return noise + cell.scene.grain * jax.image.resize(coarse, (*shape, 1), "bilinear")
+    pixels = shape[0] * shape[1] * 3
+    draws = jax.random.normal(cell.scene.noise_key, (pixels + 64,))
+    coarse = jax.image.resize(draws[pixels:].reshape(8, 8, 1), (*shape, 1), "bilinear")
+    return cell.scene.noise * draws[:pixels].reshape(*shape, 3) + cell.scene.grain * coarse

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 
+import grain
 import jax
 import numpy as np
 import optax
@@ -16,8 +17,26 @@ from spermjax.tracking import Tracker
 from spermjax.train.checkpoints import Checkpoints
 from spermjax.train.interruption import interruptible
 from spermjax.train.session import Session
+from spermjax.train.state import TrainState
 
 Evaluate = Callable[[optax.Params], tuple[Mapping[str, float], float]]
+
+
+@dataclasses.dataclass
+class Position:
+    """Where a run stands: what is needed to take its next step.
+
+    Attributes:
+        state: on the session's devices.
+        batches: the iterator that yields the next batch.
+        checkpoints: the run's.
+        step: steps taken.
+    """
+
+    state: TrainState
+    batches: grain.DatasetIterator
+    checkpoints: Checkpoints
+    step: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,36 +52,44 @@ class Outcome:
     signum: int | None
 
 
-def fit(session: Session, run: Run, evaluate: Evaluate, tracker: Callable[[int], Tracker]) -> Outcome:
-    """Trains from the newest whole checkpoint, or from the start, to the last step.
+def locate(session: Session, run: Run) -> Position:
+    """Finds the newest whole checkpoint of a run, or its start.
+
+    Raises:
+        CheckpointError: checkpoints exist but all are damaged.
+    """
+    experiment = session.experiment
+    batches = training_batches(session.dataset.splits["train"], experiment.schedule.batch_size, experiment.seed)
+    checkpoints = Checkpoints(run.checkpoints)
+    state = session.initial_state()
+    if restored := checkpoints.restore(jax.eval_shape(lambda: state)):
+        state, meta = restored
+        batches.set_state(meta["batches"])
+    step = int(state.step)
+    checkpoints.drop_after(step)
+    return Position(replicate(state, session.devices), batches, checkpoints, step)
+
+
+def fit(session: Session, position: Position, evaluate: Evaluate, tracker: Tracker) -> Outcome:
+    """Trains from a position to the last step, evaluating and saving on the way.
 
     Metrics of a step are looked at when the next one is already on its way, so the
     device never waits for the host.
 
     Args:
         session: model, optimiser, data and step.
-        run: where checkpoints go; the caller holds its lock.
+        position: where to start; it moves along.
         evaluate: parameters to logged values of the validation split, and the score by
             which checkpoints rank.
-        tracker: opens the trackers, given the step to go on from.
+        tracker: takes the metrics.
 
     Raises:
         DivergenceError: a loss or gradient was not finite.
-        CheckpointError: no checkpoint could be read or written.
+        CheckpointError: a checkpoint could not be written.
     """
     experiment, total = session.experiment, session.total_steps
     evaluate_each = max(1, round(experiment.schedule.eval_every * session.steps_per_epoch))
     train = session.dataset.splits["train"]
-    batches = training_batches(train, experiment.schedule.batch_size, experiment.seed)
-    checkpoints = Checkpoints(run.checkpoints)
-    state = session.initial_state()
-    if restored := checkpoints.restore(jax.eval_shape(lambda: state)):
-        state, meta = restored
-        batches.set_state(meta["batches"])
-        checkpoints.drop_after(int(state.step))
-    start = int(state.step)
-    state = replicate(state, session.devices)
-    log = tracker(start)
     pending: tuple[int, np.ndarray, dict[str, jax.Array]] | None = None
 
     def settle() -> None:
@@ -73,36 +100,32 @@ def fit(session: Session, run: Run, evaluate: Evaluate, tracker: Callable[[int],
         step, index, metrics = pending
         pending = None
         if not float(metrics["finite"]):
-            raise _divergence(step, metrics, [train.id[i] for i in index], checkpoints)
+            raise _divergence(step, metrics, [train.id[i] for i in index], position.checkpoints.latest_step())
         if step % experiment.tracking.log_every == 0 or step == total:
             values = {f"train/{name}": float(value) for name, value in metrics.items() if name != "finite"}
-            log.log(step, {"epoch": step / session.steps_per_epoch, **values})
+            tracker.log(step, {"epoch": step / session.steps_per_epoch, **values})
 
     with interruptible() as interruption:
-        for step in range(start + 1, total + 1):
-            batch = next(batches)
-            state, metrics = session.train_step(state, batch)
+        while position.step < total and not interruption.signum:
+            batch = next(position.batches)
+            position.state, metrics = session.train_step(position.state, batch)
+            position.step += 1
             settle()
-            pending = (step, batch.index, metrics)
-            log.progress(step)
-            due = step % evaluate_each == 0 or step == total
+            pending = (position.step, batch.index, metrics)
+            due = position.step % evaluate_each == 0 or position.step == total
             if due or interruption.signum:
                 settle()
                 score = math.nan
                 if due:
-                    values, score = evaluate(state.evaluated)
-                    log.log(step, {"epoch": step / session.steps_per_epoch, **values})
-                checkpoints.save(state, {"batches": batches.get_state()}, score)
-            if interruption.signum:
-                break
-    checkpoints.close()
-    return Outcome(int(state.step), interruption.signum if int(state.step) < total else None)
+                    values, score = evaluate(position.state.evaluated)
+                    tracker.log(position.step, {"epoch": position.step / session.steps_per_epoch, **values})
+                position.checkpoints.save(position.state, {"batches": position.batches.get_state()}, score)
+        settle()
+    position.checkpoints.close()
+    return Outcome(position.step, interruption.signum if position.step < total else None)
 
 
-def _divergence(
-    step: int, metrics: dict[str, jax.Array], ids: list[str], checkpoints: Checkpoints
-) -> DivergenceError:
-    latest = checkpoints.latest_step()
+def _divergence(step: int, metrics: dict[str, jax.Array], ids: list[str], latest: int | None) -> DivergenceError:
     kept = f"The checkpoint of step {latest} is from before" if latest else "No checkpoint had been saved"
     return DivergenceError(
         f"Training diverged at step {step}: loss {float(metrics['loss'])}, gradient norm "

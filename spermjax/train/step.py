@@ -100,7 +100,7 @@ def make_train_step(
             state.params, batch, key, slots, state.step
         )
         loss, means, gradients = total((loss, means, gradients))
-        gradient_norm = optax.global_norm(gradients)
+        gradient_norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
 
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)

@@ -10,7 +10,8 @@ from spermjax.data.task import Task
 from spermjax.errors import ConfigError, nearest
 from spermjax.evaluate.classification import score
 from spermjax.evaluate.scores import Scores
-from spermjax.run import write_json, write_text
+from spermjax.files import write_atomic
+from spermjax.run import write_json
 from spermjax.train.session import make_predict
 from spermjax.workflow.environment import environment
 from spermjax.workflow.trained import Trained
@@ -32,9 +33,9 @@ def evaluate(trained: Trained, split: str = "validation", *, dataset: Dataset | 
     examples = split_of(dataset, split)
     logits = predict_logits(trained, examples)
     scores = score(trained.task, logits, examples.label, np.array(examples.group), seed=0)
-    stem = trained.run.evaluation(split)
+    json_path = trained.run.evaluation(split)
     write_json(
-        stem.with_suffix(".json"),
+        json_path,
         {
             **scores.to_dict(),
             "split": split,
@@ -45,7 +46,7 @@ def evaluate(trained: Trained, split: str = "validation", *, dataset: Dataset | 
             "command": environment()["command"],
         },
     )
-    write_text(stem.with_suffix(".csv"), predictions_csv(trained.task, examples, logits))
+    write_atomic(json_path.with_suffix(".csv"), predictions_csv(trained.task, examples, logits))
     return scores
 
 

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import io
 import logging
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +14,11 @@ from PIL import Image
 from spermjax.data.examples import Dataset, Examples, read_images
 from spermjax.data.progress import bar
 from spermjax.evaluate.intervals import mean
+from spermjax.files import write_atomic
 from spermjax.interpret.metrics import METRICS
 from spermjax.interpret.suite import Measurements
 from spermjax.report.figures import panel
-from spermjax.run import write_json, write_text
+from spermjax.run import write_json
 from spermjax.tracking import Tracker
 from spermjax.workflow.environment import environment
 from spermjax.workflow.evaluate import predict_logits, probabilities, split_of
@@ -39,7 +39,7 @@ class Explanations:
     """What was explained, and where it is stored.
 
     Attributes:
-        folder: holds `examples.npz`, `table.csv`, `table.jsonl`, `summary.json`, `overlays/`.
+        folder: holds `examples.npz`, `table.csv`, `summary.json` and `overlays/`.
         rows: mean, interval and count of every metric of every method.
     """
 
@@ -73,7 +73,7 @@ def explain(
         examples: how many of the split; None for as many as the experiment says.
         out: folder for the results; inside the run when not given.
         dataset: the run's data, if they are loaded already.
-        tracker: receives the summary and some panels.
+        tracker: receives some of the overlays.
 
     Raises:
         ConfigError: an unknown method, metric or split.
@@ -123,7 +123,6 @@ def explain(
     )
     panels = _store_overlays(folder, chosen, shown)
     if tracker is not None:
-        tracker.summary({f"{split}/{row['method']}/{row['metric']}": row["value"] for row in rows})
         for name, image in panels[:PANELS]:
             tracker.figure(trained.step, f"explanations/{name}", image, name)
     logging.info("explanations: %s", folder)
@@ -142,7 +141,7 @@ def summarise(measured: Measurements, examples: Examples) -> list[dict]:
                 "method": method,
                 "metric": metric,
                 **interval.to_dict(),
-                "better": METRICS[metric.split("/")[0]].better,
+                "better": METRICS[metric.partition("/")[0]].better,
                 "baseline": method in BASELINES,
             }
         )
@@ -170,13 +169,9 @@ def _store_examples(
         "probability": probability.astype(np.float32),
         **{f"maps/{name}": values.astype(np.float32) for name, values in maps.items()},
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".examples.{os.getpid()}.npz"
-    try:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
-        temporary.replace(folder / "examples.npz")
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    write_atomic(folder / "examples.npz", content.getvalue())
 
 
 def _store_table(folder: Path, examples: Examples, measured: Measurements) -> None:
@@ -187,19 +182,19 @@ def _store_table(folder: Path, examples: Examples, measured: Measurements) -> No
     for i, name in enumerate(examples.id):
         values = (float(measured.values[column][i]) for column in names)
         writer.writerow([name, examples.group[i], *("" if value != value else f"{value:.6g}" for value in values)])
-    write_text(folder / "table.csv", text.getvalue())
+    write_atomic(folder / "table.csv", text.getvalue())
 
 
 def _store_overlays(
     folder: Path, examples: Examples, maps: dict[str, np.ndarray]
 ) -> list[tuple[str, np.ndarray]]:
     """One PNG per example: the image with part outlines, then each method's overlay."""
-    overlays = folder / "overlays"
-    overlays.mkdir(parents=True, exist_ok=True)
     panels = []
     for i, name in enumerate(examples.id):
         image = panel(examples.image[i], examples.parts[i], [values[i] for values in maps.values()], list(maps))
         stem = re.sub(r"[^\w.-]+", "_", name).strip("._")
-        Image.fromarray(image).save(overlays / f"{i:04d}_{stem}.png")
+        content = io.BytesIO()
+        Image.fromarray(image).save(content, "PNG")
+        write_atomic(folder / "overlays" / f"{i:04d}_{stem}.png", content.getvalue())
         panels.append((stem, image))
     return panels

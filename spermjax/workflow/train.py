@@ -1,6 +1,6 @@
 """From an experiment to a run folder with a report in it."""
 
-import logging
+import contextlib
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,17 @@ from spermjax.config import Experiment
 from spermjax.data.examples import Dataset, Examples, load
 from spermjax.data.task import Task
 from spermjax.errors import SpermjaxError
+from spermjax.evaluate.classification import selection_metric
+from spermjax.report import build_report
 from spermjax.run import Run, create, find, write_json
 from spermjax.tracking import open_trackers
-from spermjax.train.loop import Outcome, fit
+from spermjax.train.loop import Outcome, fit, locate
 from spermjax.train.session import build_session
 from spermjax.validation import validate
 from spermjax.workflow.environment import environment
 from spermjax.workflow.evaluate import evaluate
 from spermjax.workflow.explain import explain
 from spermjax.workflow.monitor import make_monitor
-from spermjax.workflow.report import report
 from spermjax.workflow.trained import check_same_data, load_trained
 
 
@@ -81,14 +82,27 @@ def _complete(run: Run, experiment: Experiment, dataset: Dataset) -> Run:
 
 def _fit(run: Run, experiment: Experiment, dataset: Dataset) -> Outcome:
     session = build_session(experiment, dataset)
-    with open_trackers(experiment.tracking, run.path, experiment.to_dict(), total_steps=session.total_steps) as tracker:
-        outcome = fit(session, run, make_monitor(session), tracker)
+    position = locate(session, run)
+    tracker = open_trackers(
+        experiment.tracking,
+        run.path,
+        experiment.to_dict(),
+        resume_step=position.step,
+        total_steps=session.total_steps,
+        metric=f"validation/{selection_metric(dataset.task)}",
+    )
+    with contextlib.ExitStack() as stack:
+        stack.callback(tracker.finish)
+        outcome = fit(session, position, make_monitor(session), tracker)
         if outcome.signum is None:
             trained = load_trained(run.path)
             scores = evaluate(trained, "validation", dataset=dataset)
-            tracker.summary({f"validation/{name}": value for name, value in scores.headline().items()})
-            explain(trained, "validation", dataset=dataset, tracker=tracker)
-            logging.info("report: %s", report(run))
+            explanations = explain(trained, "validation", dataset=dataset, tracker=tracker)
+            tracker.summary(
+                {f"validation/{name}": interval.value for name, interval in scores.overall.items()}
+                | {f"{row['method']}/{row['metric']}": row["value"] for row in explanations.rows if row["n"]}
+            )
+            build_report(run.path)
     return outcome
 
 

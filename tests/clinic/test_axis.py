@@ -5,7 +5,8 @@ import pytest
 from skimage.draw import ellipse
 from skimage.measure import regionprops
 
-from spermjax.clinic.axis import centroid, head_axis, principal_axis
+from spermjax.clinic.axis import head_axis, principal_axis
+from spermjax.clinic.masks import centroid
 from spermjax.parts import PARTS, pack
 
 

@@ -26,13 +26,25 @@ def sets(draw, attributes=False):
 @given(sets() | sets(attributes=True), st.integers(2, 6), SEEDS)
 def test_folds_divide_the_examples_and_no_group(data, folds, seed):
     groups, label = data
-    validations = [splits.kfold(groups, label, folds=folds, fold=fold, seed=seed) for fold in range(folds)]
-    np.testing.assert_array_equal(
-        np.sort(np.concatenate([v["validation"] for v in validations])), np.arange(len(groups))
-    )
-    for chosen in validations:
+    assigned = splits.assign(groups, splits.strata(groups, label), folds=folds, seed=seed)
+    for fold in range(folds):
+        if not (assigned == fold).any():  # one large group may take the room of two folds
+            with pytest.raises(DataError, match="holds 0"):
+                splits.kfold(groups, label, folds=folds, fold=fold, seed=seed)
+            continue
+        chosen = splits.kfold(groups, label, folds=folds, fold=fold, seed=seed)
+        np.testing.assert_array_equal(chosen["validation"], np.flatnonzero(assigned == fold))
+        np.testing.assert_array_equal(np.sort(np.concatenate(list(chosen.values()))), np.arange(len(groups)))
         splits.check_disjoint({name: [groups[i] for i in indices] for name, indices in chosen.items()})
-        assert len(chosen["train"]) + len(chosen["validation"]) == len(groups)
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS, st.integers(2, 6), st.integers(6, 60))
+def test_no_fold_is_empty_where_groups_are_single(seed, folds, count):
+    label = np.random.default_rng(seed).integers(-1, 2, (count, 4))
+    groups = [str(i) for i in range(count)]
+    fold = splits.assign(groups, splits.strata(groups, label), folds=folds, seed=seed)
+    assert set(fold) == set(range(folds))
 
 
 @settings(max_examples=30, deadline=None)

@@ -27,7 +27,7 @@ class ForeignBlock(nn.Module):
         scores = jnp.einsum("bqhc,bkhc->bhqk", query, key)
         weights = tap(self, ATTENTION, "weights", jax.nn.softmax(jnp.where(mask[:, None, None], scores, -1e30)))
         x = x + nn.DenseGeneral(width, axis=(-2, -1))(jnp.einsum("bhqk,bkhc->bqhc", weights, value))
-        return x + nn.Dense(width)(nn.tanh(nn.Dense(width)(x)))
+        return tap(self, FEATURES, "output", x + nn.Dense(width)(nn.tanh(nn.Dense(width)(x))))
 
 
 class Foreign(nn.Module):

@@ -11,7 +11,7 @@ from spermjax.interpret.capture import capture_with_gradients
 from spermjax.interpret.grid import upsample
 from spermjax.interpret.methods import METHODS
 from spermjax.interpret.methods.attention import rollout_map
-from spermjax.interpret.methods.integrated_gradients import attributions, quadrature
+from spermjax.interpret.methods.integrated_gradients import along_path, quadrature
 from spermjax.interpret.methods.part_shapley import PLAYERS, part_values, player_map
 from spermjax.interpret.metrics import attention as statistics
 from spermjax.parts import PARTS
@@ -99,27 +99,22 @@ def test_grad_cam(golden, name):
 
 
 @pytest.mark.parametrize("name", ["cls", "rand"])
-@pytest.mark.parametrize(
-    ("rule", "key"),
-    [
-        ("gauss_legendre", "ig_gausslegendre_50"),
-        ("trapezoid", "ig_riemann_trapezoid_50"),
-        ("middle", "ig_riemann_middle_50"),
-        ("right", "ig_riemann_right_50"),
-    ],
-)
-def test_integrated_gradients(golden, golden_data, name, rule, key):
+def test_integrated_gradients(golden, golden_data, name):
     """Captum's trapezoid weights sum to 49/50; ours sum to one, so its values are scaled."""
     model, pixel_maps = golden(name), golden_data("pixelmaps.npz")
-    run = jax.jit(lambda v, x, t: attributions(model.model, v, x, t, rule=rule, steps=50, chunk=60))
-    actual, gap = run(model.variables, model.images, model.targets)
-    scale = 50 / 49 if rule == "trapezoid" else 1.0
-    if rule == "gauss_legendre":
-        close_to_maximum(actual, np.moveaxis(pixel_maps[f"{name}/ref:{key}"], 1, 3), 2e-5)
-    else:
-        close_to_maximum(actual.sum(-1), scale * pixel_maps[f"{name}/ref:{key}_chansum"], 2e-5)
-    if rule != "trapezoid":
-        np.testing.assert_allclose(gap, pixel_maps[f"{name}/ref:{key}_delta"], atol=2e-5)
+    run = jax.jit(lambda v, x, t, nodes, weights: along_path(model.model, v, x, t, nodes, weights, chunk=60))
+
+    def explained(rule):
+        return run(model.variables, model.images, model.targets, *map(jnp.float32, quadrature(rule, 50)))
+
+    maps, gap = explained("gauss_legendre")
+    close_to_maximum(maps, np.moveaxis(pixel_maps[f"{name}/ref:ig_gausslegendre_50"], 1, 3))
+    np.testing.assert_allclose(gap, pixel_maps[f"{name}/ref:ig_gausslegendre_50_delta"], atol=2e-5)
+    for rule, scale in (("trapezoid", 50 / 49), ("middle", 1.0), ("right", 1.0)):
+        maps, gap = explained(rule)
+        close_to_maximum(maps.sum(-1), scale * pixel_maps[f"{name}/ref:ig_riemann_{rule}_50_chansum"])
+        if scale == 1.0:
+            np.testing.assert_allclose(gap, pixel_maps[f"{name}/ref:ig_riemann_{rule}_50_delta"], atol=2e-5)
 
 
 def test_gauss_legendre_nodes(golden_data):
@@ -157,16 +152,27 @@ def test_exact_part_shapley(golden, golden_data):
 @pytest.mark.parametrize("name", NAMES)
 def test_attention_statistics(golden, golden_data, name):
     model, expected = golden(name), golden_data("attention_stats.npz")
-    attention = jnp.asarray(model.forward["attn"])
     spec = model.model.attention_spec(model.images.shape[1:3])
     coverage = np.moveaxis(expected["patch_fraction(B,P,16)"], 1, 2)
     coverage = coverage.reshape(len(coverage), *spec.grid, -1)
-    close_to_maximum(statistics.entropy(attention), expected[f"{name}/entropy_nats_all_queries(L,B,H)"])
-    distance_px = statistics.mean_distance(attention, spec) * model.model.patch_size
-    close_to_maximum(distance_px, expected[f"{name}/mean_distance_px_renorm(L,B,H)"])
-    if spec.reads == "class_token":
-        row_entropy = expected[f"{name}/cls_entropy_nats_patches_renorm(L,B,H)"]
-        close_to_maximum(statistics.class_row_entropy(attention, spec), row_entropy)
-        close_to_maximum(statistics.prefix_mass(attention, spec), expected[f"{name}/cls_to_prefix_mass(L,B,H)"])
-        budget = statistics.part_budget(attention, spec, jnp.asarray(coverage))
-        close_to_maximum(budget, expected[f"{name}/part_budget_cls(L,B,H,P)"])
+
+    @jax.jit
+    def measured(attention):
+        return (
+            statistics.entropy(attention),
+            statistics.mean_distance(attention, spec) * model.model.patch_size,
+            statistics.class_row_entropy(attention, spec),
+            statistics.prefix_mass(attention, spec),
+            statistics.part_budget(attention, spec, jnp.asarray(coverage)),
+        )
+
+    keys = [
+        "entropy_nats_all_queries(L,B,H)",
+        "mean_distance_px_renorm(L,B,H)",
+        "cls_entropy_nats_patches_renorm(L,B,H)",
+        "cls_to_prefix_mass(L,B,H)",
+        "part_budget_cls(L,B,H,P)",
+    ]
+    for key, actual in zip(keys, measured(model.forward["attn"]), strict=True):
+        if f"{name}/{key}" in expected:
+            close_to_maximum(actual, expected[f"{name}/{key}"])

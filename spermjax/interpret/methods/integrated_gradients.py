@@ -42,6 +42,30 @@ def quadrature(rule: Rule, steps: int) -> tuple[Float[np.ndarray, "steps"], Floa
     return (np.arange(steps) + offset) / steps, equal
 
 
+def along_path(
+    model: Any,
+    variables: Variables,
+    images: Float[Array, "batch height width 3"],
+    targets: Int[Array, "batch"],
+    nodes: Float[Array, "steps"],
+    weights: Float[Array, "steps"],
+    *,
+    baseline: float | Float[Array, "#batch #height #width #colours"] = 0.5,
+    chunk: int = 64,
+) -> tuple[Float[Array, "batch height width 3"], Float[Array, "batch"]]:
+    """`attributions` with the nodes and weights of any quadrature on [0, 1]."""
+    start = jnp.broadcast_to(jnp.asarray(baseline, images.dtype), images.shape)
+    path = images - start
+    gradient = jax.grad(lambda x: score(model, variables, x, targets).sum())
+
+    def weighted(step: Int[Array, ""]) -> Float[Array, "batch height width 3"]:
+        return weights[step] * gradient(start + nodes[step] * path)
+
+    result = path * sum_in_chunks(weighted, len(nodes), steps_at_once(len(images), chunk))
+    difference = score(model, variables, images, targets) - score(model, variables, start, targets)
+    return result, result.sum(axis=(1, 2, 3)) - difference
+
+
 def attributions(
     model: Any,
     variables: Variables,
@@ -70,16 +94,7 @@ def attributions(
         the scores at image and baseline, which is zero for an exact integral.
     """
     nodes, weights = (jnp.asarray(values, images.dtype) for values in quadrature(rule, steps))
-    start = jnp.broadcast_to(jnp.asarray(baseline, images.dtype), images.shape)
-    path = images - start
-    gradient = jax.grad(lambda x: score(model, variables, x, targets).sum())
-
-    def weighted(step: Int[Array, ""]) -> Float[Array, "batch height width 3"]:
-        return weights[step] * gradient(start + nodes[step] * path)
-
-    result = path * sum_in_chunks(weighted, steps, steps_at_once(len(images), chunk))
-    difference = score(model, variables, images, targets) - score(model, variables, start, targets)
-    return result, result.sum(axis=(1, 2, 3)) - difference
+    return along_path(model, variables, images, targets, nodes, weights, baseline=baseline, chunk=chunk)
 
 
 def integrated_gradients(

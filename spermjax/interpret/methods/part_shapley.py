@@ -42,8 +42,8 @@ def coalition_values(
     """The target logit with only the pixels of each coalition shown.
 
     An empty player changes no pixel, so coalitions that differ by empty players share
-    one value, and only one of them is computed: a cell with `k` parts in its mask takes
-    `2 ** (k + 1)` forward passes.
+    one value, and only one of them is computed: a cell that shows `k` players takes
+    `2 ** k` forward passes.
 
     Args:
         model: what is explained.
@@ -57,6 +57,7 @@ def coalition_values(
     Returns:
         Values; player `i` takes part in the coalitions whose index has bit `i`.
     """
+    images, targets, players = jnp.asarray(images), jnp.asarray(targets), jnp.asarray(players)
     count = 2 ** len(PLAYERS)
     here = jax.nn.one_hot(players, len(PLAYERS), dtype=bool).any(axis=(1, 2))
     present = (here << jnp.arange(len(PLAYERS))).sum(axis=1)

@@ -160,8 +160,8 @@ def insertion(**arguments: Any) -> Float[Array, "batch"]:
 
 
 for _metric in (
-    Metric("deletion", deletion, _NEEDS, "lower", "Petsiuk, Das & Saenko 2018; Jain et al. 2022"),
-    Metric("insertion", insertion, _NEEDS, "higher", "Petsiuk, Das & Saenko 2018; Jain et al. 2022"),
+    Metric("deletion", deletion, _NEEDS, "lower", "Petsiuk, Das & Saenko 2018; Jain et al. 2022", of_tokens=True),
+    Metric("insertion", insertion, _NEEDS, "higher", "Petsiuk, Das & Saenko 2018; Jain et al. 2022", of_tokens=True),
 ):
     register(_metric)
     for _suffix, _replacement in (("mean", "mean"), ("blur", "blur"), ("zero", 0.0)):

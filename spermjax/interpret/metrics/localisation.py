@@ -1,7 +1,7 @@
 """Where a map lies, against a mask: one map and one mask at a time.
 
 Ties are broken by the order of pixels, row by row. An empty mask makes each of these
-NaN, since there is nothing to find.
+NaN, since there is nothing to find; so does a value of the map that isn't finite.
 """
 
 import jax
@@ -80,21 +80,21 @@ def relevance_rank_accuracy(map: Float[Array, "height width"], mask: Bool[Array,
     It is also the Dice coefficient of the mask and the map cut at the mask's area.
     """
     area = mask.sum()
-    return _share((mask & (_rank(map) < area)).sum(), area)
+    return _where_defined(jnp.isfinite(map).all(), _share((mask & (_rank(map) < area)).sum(), area))
 
 
 def iou_at_matched_area(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) -> Float[Array, ""]:
     """Intersection over union of the mask and as many of the map's highest pixels."""
     area = mask.sum()
     both = (mask & (_rank(map) < area)).sum()
-    return _share(both, 2 * area - both)
+    return _where_defined(jnp.isfinite(map).all(), _share(both, 2 * area - both))
 
 
 def top_k_intersection(
     map: Float[Array, "height width"], mask: Bool[Array, "height width"], *, k: int = 50
 ) -> Float[Array, ""]:
     """Share of the `k` highest pixels that lie in the mask (Theiner et al. 2021)."""
-    return _where_defined(mask.any(), (mask & (_rank(map) < k)).sum() / k)
+    return _where_defined(mask.any() & jnp.isfinite(map).all(), (mask & (_rank(map) < k)).sum() / k)
 
 
 def region_mass(

@@ -26,6 +26,7 @@ class Metric:
         better: which direction is good, or None where neither is.
         citation: author and year.
         standard: whether it is measured when no metric is named.
+        of_tokens: whether it leaves patch tokens out, which the model must allow.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Metric:
     better: Literal["higher", "lower"] | None
     citation: str
     standard: bool = True
+    of_tokens: bool = False
 
     @property
     def of_attention(self) -> bool:

@@ -1,4 +1,7 @@
-"""A map as a ranking of pixels, against a mask; tied pixels share their rank."""
+"""A map as a ranking of pixels, against a mask; tied pixels share their rank.
+
+A value of the map that isn't finite makes these NaN.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +25,7 @@ def auroc(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) 
     # Mean ranks keep the numbers small enough for float32.
     mean_rank = jnp.where(inside, midranks, 0.0).sum() / jnp.maximum(positives, 1)
     area = (mean_rank - (positives + 1) / 2) / jnp.maximum(negatives, 1)
-    return jnp.where((positives > 0) & (negatives > 0), area, jnp.nan)
+    return jnp.where((positives > 0) & (negatives > 0) & jnp.isfinite(map).all(), area, jnp.nan)
 
 
 def average_precision(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) -> Float[Array, ""]:
@@ -39,7 +42,7 @@ def average_precision(map: Float[Array, "height width"], mask: Bool[Array, "heig
     hits = hits_before[-1] - hits_before[below]
     positives = inside.sum()
     precision = jnp.where(inside, hits / taken, 0.0).sum() / jnp.maximum(positives, 1)
-    return jnp.where(positives > 0, precision, jnp.nan)
+    return jnp.where((positives > 0) & jnp.isfinite(map).all(), precision, jnp.nan)
 
 
 for _function, _citation in ((auroc, "Hanley & McNeil 1982"), (average_precision, "Salton & McGill 1983")):

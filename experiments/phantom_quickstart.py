@@ -1,0 +1,21 @@
+"""Synthetic cells with one defect each: the default, without any download.
+
+    spermjax train phantom_quickstart
+"""
+
+from spermjax.config import Augment, Data, Experiment, Guidance, Interpret, Loss, Model, Optim, Schedule
+
+
+def experiment() -> Experiment:
+    """A small convolution-stem transformer, its attention guided to the part that decides."""
+    return Experiment(
+        name="phantom_quickstart",
+        data=Data(name="sperm_phantom", image_size=64),
+        model=Model(stem="conv", patch_size=8, width=64, depth=4, heads=4, positions="sincos"),
+        optim=Optim(learning_rate=2e-3, ema=0.99),
+        schedule=Schedule(epochs=14, batch_size=64, eval_every=2),
+        loss=Loss(label_smoothing=0.05),
+        augment=Augment(flip=True, rotate=10.0, scale=0.05, shift=0.03, brightness=0.05, contrast=0.1),
+        guidance=Guidance(weight=0.1),
+        interpret=Interpret(examples=96, chunk=16),
+    )

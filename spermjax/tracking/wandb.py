@@ -1,0 +1,127 @@
+"""Weights & Biases: online with a key, offline without, and never in the way of training."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from spermjax.config import Tracking
+from spermjax.files import write_atomic
+
+INIT_TIMEOUT_SECONDS = 10.0
+FINISH_TIMEOUT_SECONDS = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+def wanted_mode(setting: str) -> str:
+    """`auto`, `online`, `offline` or `disabled`: the setting, where it is `auto` the variable WANDB_MODE."""
+    return setting if setting != "auto" else os.environ.get("WANDB_MODE", "auto")
+
+
+class Wandb:
+    """Sends a run to Weights & Biases, or records it under `<run>/wandb` for `wandb sync`.
+
+    Whatever goes wrong there is said once and training goes on: `metrics.jsonl` holds
+    the same numbers. A server that doesn't answer within ten seconds makes the run
+    offline; at the end, uploading may take a minute. A resumed run keeps its identity,
+    kept in `<run>/wandb/run_id`, and continues on the server when online.
+
+    Args:
+        tracking: project, tags and mode.
+        run: the run's folder; its name and its parent's become name and group.
+        config: the experiment as JSON-able values.
+    """
+
+    def __init__(self, tracking: Tracking, run: Path, config: Mapping[str, Any]):
+        import wandb
+
+        self._wandb = wandb
+        self._said: set[str] = set()
+        self._run = None
+        arguments: dict[str, Any] = {
+            "id": _run_id(run),
+            "dir": run,
+            "project": tracking.project,
+            "name": run.name,
+            "group": run.parent.name,
+            "tags": list(tracking.tags),
+            "config": dict(config),
+        }
+        mode = wanted_mode(tracking.wandb)
+        if mode in ("auto", "online") and self._has_key(asked_for=mode == "online"):
+            with self._shielded("start online, the run is recorded offline"):
+                self._run = wandb.init(mode="online", resume="allow", settings=self._settings(), **arguments)
+            if self._run is None:
+                wandb.teardown()  # W&B's own process would keep the identity of the run that failed to start.
+        if self._run is None:
+            with self._shielded("start"):
+                self._run = wandb.init(mode="offline", settings=self._settings(), **arguments)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        if self._run is not None:
+            with self._shielded("log"):
+                self._run.log({name: float(value) for name, value in values.items()}, step=int(step))
+
+    def figure(self, step: int, name: str, image: UInt8[np.ndarray, "height width 3"], caption: str) -> None:
+        if self._run is not None:
+            with self._shielded("log a figure"):
+                self._run.log({name: self._wandb.Image(image, caption=caption)}, step=int(step))
+
+    def summary(self, values: Mapping[str, float]) -> None:
+        if self._run is not None:
+            with self._shielded("store the summary"):
+                self._run.summary.update({name: float(value) for name, value in values.items()})
+
+    def finish(self) -> None:
+        if self._run is not None:
+            with self._shielded("finish"):
+                self._run.finish()
+
+    def _has_key(self, *, asked_for: bool) -> bool:
+        """Whether there are credentials; looks at the environment and netrc without a prompt."""
+        with self._shielded("use the key"):
+            if self._wandb.login(prompt=False, verify=False):
+                return True
+            if asked_for:
+                _log.warning(
+                    "Weights & Biases was asked for online, but there is no key: the run is recorded offline. "
+                    "Run `wandb login`, or set WANDB_API_KEY."
+                )
+        return False
+
+    def _settings(self):
+        return self._wandb.Settings(
+            init_timeout=INIT_TIMEOUT_SECONDS,
+            finish_timeout=FINISH_TIMEOUT_SECONDS,
+            console="off",
+            silent=True,
+        )
+
+    @contextlib.contextmanager
+    def _shielded(self, action: str) -> Iterator[None]:
+        """Says once that an action failed, and lets training go on."""
+        try:
+            yield
+        except Exception as error:
+            if action not in self._said:
+                self._said.add(action)
+                _log.warning(
+                    "Weights & Biases could not %s (%s: %s). Training goes on; metrics.jsonl holds all numbers.",
+                    action,
+                    type(error).__name__,
+                    str(error).splitlines()[0] if str(error) else "no message",
+                )
+
+
+def _run_id(run: Path) -> str:
+    """The identity of this run on the server, the same after a resume."""
+    path = run / "wandb" / "run_id"
+    if not path.exists():
+        write_atomic(path, os.urandom(8).hex())
+    return path.read_text()

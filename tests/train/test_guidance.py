@@ -1,0 +1,85 @@
+"""Guidance losses agree with independent values, and ask for what was configured."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from spermjax.config import Guidance
+from spermjax.data.batch import Batch
+from spermjax.data.task import Task
+from spermjax.errors import ConfigError
+from spermjax.models.attention.contract import AttentionSpec
+from spermjax.parts import PARTS
+from spermjax.train.guidance import deciding_table, guidance_loss, guidance_weight, target_parts
+
+TASK = Task("single_label", ("normal", "vacuolated"), {"vacuolated": ("vacuole",)})
+GOLDEN_NAMES = {"kl": "kl", "outside_mass": "outside_mass_soft", "log_inside_mass": "neglog_inside"}
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", sorted(GOLDEN_NAMES))
+@pytest.mark.parametrize("part", ["head", "vacuole"])
+def test_losses_and_gradients(assets, name, part):
+    """Witness: PyTorch autograd, through `golden/`: the mean over examples that show the part."""
+    data = assets / "golden" / "data"
+    golden, forward, batch = (np.load(data / f"{file}.npz") for file in ("losses_cls", "forward_cls", "batch"))
+    masks = dict(zip(batch["part_names"], batch["part_masks"].transpose(1, 0, 2, 3).astype(bool), strict=True))
+    prefix = int(forward["num_prefix_tokens"])
+    attention = jnp.asarray(forward["attn"][-1:], jnp.float32)
+    side = int((attention.shape[-1] - prefix) ** 0.5)
+    parts = np.zeros((*masks[part].shape, len(PARTS)), bool)
+    parts[..., 0] = masks[part]
+    examples = Batch(
+        image=jnp.zeros((*masks[part].shape, 3)),
+        parts=jnp.asarray(parts),
+        has_parts=jnp.ones(len(parts), bool),
+        label=jnp.zeros(len(parts), jnp.int32),
+        weight=jnp.ones(len(parts)),
+        index=jnp.arange(len(parts)),
+    )
+    wanted = jnp.tile(jnp.arange(len(PARTS)) == 0, (len(parts), 1))
+    spec = AttentionSpec(prefix=prefix, grid=(side, side))
+
+    def loss(row):
+        # One map, as if there were one head: the golden losses are of the mean over heads.
+        fused = attention.mean(2, keepdims=True).at[0, :, 0, 0].set(row)
+        values, defined = guidance_loss(Guidance(loss=name), fused, spec, examples, wanted)
+        return values.sum() / defined.sum()
+
+    key = f"attn_last_mean/{part}/{GOLDEN_NAMES[name]}"
+    value, gradient = jax.value_and_grad(loss)(attention[0].mean(1)[:, 0])
+    np.testing.assert_allclose(value, golden[f"{key}/value"], rtol=1e-4)
+    # Golden gradients are with respect to one head's row, of which the map is the mean.
+    expected = golden[f"{key}/grad_attn_last"] * attention.shape[2]
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_table_takes_the_task_or_the_configuration():
+    vacuole, head = PARTS.index("vacuole"), [PARTS.index(p) for p in ("acrosome", "nucleus", "vacuole")]
+    assert np.flatnonzero(deciding_table(TASK, Guidance())[1]) == [vacuole]
+    table = deciding_table(TASK, Guidance(parts=("normal=head+tail",)))
+    assert set(np.flatnonzero(table[0])) == {*head, PARTS.index("tail")}
+    assert not table[1].any()
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [("vacuolated", "form name=part"), ("vacuolate=vacuole", "'vacuolated'"), ("normal=vacuol", "'vacuole'")],
+)
+def test_bad_parts_are_named_with_the_nearest(entry, message):
+    with pytest.raises(ConfigError, match=message):
+        deciding_table(TASK, Guidance(parts=(entry,)))
+
+
+def test_attributes_ask_for_the_parts_of_what_is_abnormal():
+    task = Task("multi_attribute", ("x", "y"), {"x": ("tail",), "y": ("nucleus",)})
+    wanted = target_parts(task, jnp.array([[1, 0], [1, 1], [0, -1]]), deciding_table(task, Guidance()))
+    names = [{PARTS[i] for i in np.flatnonzero(row)} for row in wanted]
+    assert names == [{"tail"}, {"tail", "nucleus"}, set()]
+
+
+def test_weight_rises_and_stops():
+    guidance = Guidance(weight=2.0, warmup=0.5, stop=0.75)
+    values = [float(guidance_weight(guidance, jnp.array(step), 100)) for step in (0, 25, 50, 74, 75, 99)]
+    np.testing.assert_allclose(values, [0.0, 1.0, 2.0, 2.0, 0.0, 0.0])

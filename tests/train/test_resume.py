@@ -1,0 +1,146 @@
+"""A run that is interrupted, killed or damaged ends as one that never was."""
+
+import os
+import shutil
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from spermjax.config import Loss, Optim
+from spermjax.errors import CheckpointError, DivergenceError
+from spermjax.run import create
+from spermjax.tracking.jsonl import Jsonl, read
+from spermjax.train.loop import fit, locate
+from spermjax.train.session import build_session
+from tests.train import tiny
+
+
+class Interrupting(Jsonl):
+    """Sends the process a signal when a step is logged."""
+
+    def __init__(self, *args, at: int, signum: int, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.at, self.signum = at, signum
+
+    def log(self, step, values):
+        super().log(step, values)
+        if step == self.at:
+            os.kill(os.getpid(), self.signum)
+
+
+def evaluate(params):
+    """A score that falls, so that the best checkpoint is the first and the latest another."""
+    norm = float(sum(np.abs(np.asarray(leaf)).sum() for leaf in jax.tree.leaves(params)))
+    return {"validation/norm": norm}, -norm
+
+
+def run_of(tmp_path, name, **changes):
+    experiment = tiny.experiment(tmp_path / name, optim=Optim(ema=0.9), loss=Loss(mixup=0.2), **changes)
+    return build_session(experiment, tiny.dataset()), create(experiment)
+
+
+def train(session, run, tracker=None):
+    position = locate(session, run)
+    tracker = tracker or Jsonl(run.path, resume_step=position.step)
+    outcome = fit(session, position, evaluate, tracker)
+    tracker.finish()
+    return outcome, jax.tree.map(np.asarray, position.state), read(run.path)
+
+
+def same(actual, expected):
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
+def without_time(lines):
+    return [{name: value for name, value in line.items() if name != "time"} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    return train(*run_of(tmp_path_factory.mktemp("unbroken"), "a"))
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_interrupted_and_resumed_equals_unbroken_bit_for_bit(tmp_path, unbroken, signum):
+    """Parameters, average, optimiser state and every logged metric."""
+    session, run = run_of(tmp_path, "b")
+    stopped, _, _ = train(session, run, Interrupting(run.path, resume_step=None, at=4, signum=signum))
+    assert stopped.signum == signum
+    assert 4 <= stopped.step < session.total_steps
+    outcome, state, lines = train(session, run)
+    assert outcome.signum is None
+    same(state, unbroken[1])
+    assert without_time(lines) == without_time(unbroken[2])
+
+
+def test_killed_between_checkpoints_equals_unbroken(tmp_path, unbroken):
+    """As after `kill -9`: the loop is left without a chance to save."""
+
+    class Killed(BaseException):
+        pass
+
+    class Killing(Jsonl):
+        def log(self, step, values):
+            super().log(step, values)
+            if step == 5:
+                raise Killed
+
+    session, run = run_of(tmp_path, "c")
+    with pytest.raises(Killed):
+        train(session, run, Killing(run.path, resume_step=None))
+    assert locate(session, run).step == 3
+    _, state, lines = train(session, run)
+    same(state, unbroken[1])
+    assert without_time(lines) == without_time(unbroken[2])
+
+
+def test_damaged_checkpoint_falls_back_loudly(tmp_path, unbroken, caplog):
+    session, run = run_of(tmp_path, "d")
+    _, state, _ = train(session, run)
+    latest = session.total_steps
+    largest = max((run.checkpoints / str(latest)).rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    position = locate(session, run)
+    assert 0 < position.step < latest
+    assert f"{run.checkpoints / str(latest)} is damaged" in caplog.text
+    _, state, _ = train(session, run)
+    same(state, unbroken[1])
+
+
+def test_unfinished_checkpoint_is_not_trusted(tmp_path, caplog):
+    session, run = run_of(tmp_path, "e")
+    train(session, run)
+    (run.checkpoints / f"{session.total_steps}.sha256.json").unlink()
+    assert 0 < locate(session, run).step < session.total_steps
+    assert "was not finished" in caplog.text
+
+
+def test_all_checkpoints_damaged_is_an_error(tmp_path):
+    session, run = run_of(tmp_path, "f")
+    train(session, run)
+    for sums in run.checkpoints.glob("*.sha256.json"):
+        sums.write_text("{}")
+    with pytest.raises(CheckpointError, match="No checkpoint of this run can be used"):
+        locate(session, run)
+
+
+def test_best_and_latest_are_kept_together(tmp_path):
+    session, run = run_of(tmp_path, "g")
+    train(session, run)
+    scores = {line["step"]: line["validation/norm"] for line in read(run.path) if "validation/norm" in line}
+    kept = {int(path.name) for path in run.checkpoints.iterdir() if path.name.isdigit()}
+    assert {min(scores, key=scores.get), max(scores)} <= kept
+
+
+def test_divergence_names_step_and_batch_and_keeps_the_checkpoint(tmp_path):
+    session, run = run_of(tmp_path, "h")
+    train(session, run)
+    experiment = tiny.experiment(tmp_path / "i", optim=Optim(learning_rate=1e38, clip=None))
+    session, run = build_session(experiment, tiny.dataset()), create(experiment)
+    with pytest.raises(DivergenceError, match=r"diverged at step \d+: .*Batch: 0-\d+, 0-\d+"):
+        train(session, run)
+    shutil.rmtree(run.path)
