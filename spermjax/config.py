@@ -74,6 +74,10 @@ class Model:
     """Probability that the last block is skipped, growing linearly from zero at the first."""
     dropout: float = 0.0
     """Dropout after the MLP's and the attention's projections."""
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    """Mean of each colour over the training images, in [0, 1]; the model subtracts it."""
+    std: tuple[float, float, float] = (0.25, 0.25, 0.25)
+    """Standard deviation of each colour; the model divides by it. Unstained cells have little contrast: set it."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Computation type; parameters stay float32."""
 

@@ -137,6 +137,8 @@ def _relations(experiment: Experiment) -> Iterable[str]:
         yield f"--model.heads {model.heads} doesn't divide --model.width {model.width}"
     if model.positions == "sincos" and model.width % 4:
         yield f"--model.width is {model.width}; sincos positions ask for a multiple of 4"
+    if min(model.std) <= 0:
+        yield f"--model.std is {model.std}; each value must be above 0"
     if data.folds < 2:
         yield f"--data.folds is {data.folds}; it must be 2 or more"
     elif not 0 <= data.fold < data.folds:

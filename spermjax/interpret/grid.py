@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from spermjax.errors import ConfigError
 from spermjax.models.attention.contract import AttentionSpec
 
 
@@ -46,9 +47,17 @@ def upsample(maps: Float[Array, "batch rows columns"], size: tuple[int, int]) ->
 
 
 def patch_mean(pixels: Float[Array, "batch height width"], grid: tuple[int, int]) -> Float[Array, "batch rows columns"]:
-    """The mean of a pixel map over each patch."""
+    """The mean of a pixel map over each patch.
+
+    Raises:
+        ConfigError: the image doesn't divide into that many patches.
+    """
     batch, height, width = pixels.shape
     rows, columns = grid
+    if height % rows or width % columns:
+        raise ConfigError(
+            f"An image of {height} x {width} px doesn't divide into {rows} x {columns} patches; resize the images."
+        )
     return pixels.reshape(batch, rows, height // rows, columns, width // columns).mean(axis=(2, 4))
 
 

@@ -137,8 +137,8 @@ def measure(
     masked = batch.parts & batch.has_parts[:, None, None, None]
     regions = jnp.stack([region(masked, name) for name in REGIONS], axis=-1)
     regions &= batch.has_parts[:, None, None, None]
-    table = jnp.zeros((1, len(REGIONS)), bool) if deciding is None else jnp.asarray(deciding)
-    wanted = jnp.broadcast_to(table[0], (len(targets), len(REGIONS))) if deciding is None else table[targets]
+    unknown = jnp.zeros((len(targets), len(REGIONS)), bool)
+    wanted = unknown if deciding is None else jnp.asarray(deciding)[targets]
     size = plane(batch.image)
     grid = attention_spec(model, batch.image).grid if hasattr(model, "attention_spec") else FALLBACK_GRID
 

@@ -33,6 +33,8 @@ def vit(config: Model, num_outputs: int, axis_name: str | None) -> ViT:
         layer_scale=config.layer_scale,
         stochastic_depth=config.stochastic_depth,
         dropout=config.dropout,
+        mean=config.mean,
+        std=config.std,
         axis_name=axis_name,
         dtype=jnp.dtype(config.dtype),
     )

@@ -21,6 +21,7 @@ explanation points there. The neck and both ends of the midpiece stay in place.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -31,8 +32,7 @@ from jaxtyping import Array, Float, Int, Key
 from spermjax.errors import ConfigError, nearest
 from spermjax.phantom.anatomy import MAX_VACUOLES, Cell, between, sign, unit_draws
 
-
-DRAWS = 6
+DRAWS = 2 + MAX_VACUOLES  # As many as the most demanding edit takes.
 Draws = Float[Array, "6"]
 
 
@@ -53,12 +53,12 @@ class Defect(NamedTuple):
 
 def tapered(draws: Draws, cell: Cell) -> Cell:
     """A head that is long for its width."""
-    return cell.replace(head=cell.head.replace(width_um=cell.head.length_um / between(draws[0], 2.1, 2.5)))
+    return replace(cell, head=replace(cell.head, width_um=cell.head.length_um / between(draws[0], 2.1, 2.5)))
 
 
 def pyriform(draws: Draws, cell: Cell) -> Cell:
     """A pear: a head that narrows to the neck."""
-    return cell.replace(head=cell.head.replace(taper=between(draws[0], 0.6, 0.8)))
+    return replace(cell, head=replace(cell.head, taper=between(draws[0], 0.6, 0.8)))
 
 
 def amorphous(draws: Draws, cell: Cell) -> Cell:
@@ -66,22 +66,24 @@ def amorphous(draws: Draws, cell: Cell) -> Cell:
     axial, turn = between(draws[0], -1.0, 1.0), 2 * np.float32(np.pi) * draws[1]
     around = jnp.sqrt(1.0 - jnp.square(axial))
     direction = jnp.stack([axial, around * jnp.sin(turn), around * jnp.cos(turn)])
-    return cell.replace(head=cell.head.replace(lobes=between(draws[2], 0.38, 0.46) * direction))
+    return replace(cell, head=replace(cell.head, lobes=between(draws[2], 0.38, 0.46) * direction))
 
 
 def small_acrosome(draws: Draws, cell: Cell) -> Cell:
     """An acrosome that covers too little of the head."""
-    return cell.replace(acrosome=cell.acrosome.replace(share=between(draws[0], 0.12, 0.26)))
+    return replace(cell, acrosome=replace(cell.acrosome, share=between(draws[0], 0.12, 0.26)))
 
 
 def large_vacuole(draws: Draws, cell: Cell) -> Cell:
     """One vacuole that is too large."""
     place = jnp.stack([between(draws[0], -0.3, 0.3), between(draws[1], -0.5, 0.3)])
-    return cell.replace(
-        vacuoles=cell.vacuoles.replace(
+    return replace(
+        cell,
+        vacuoles=replace(
+            cell.vacuoles,
             place=jnp.zeros((MAX_VACUOLES, 2)).at[0].set(place),
             radius_um=jnp.zeros(MAX_VACUOLES).at[0].set(between(draws[2], 0.55, 0.7)),
-        )
+        ),
     )
 
 
@@ -89,38 +91,42 @@ def many_vacuoles(draws: Draws, cell: Cell) -> Cell:
     """Three or four vacuoles, none of them large, around the middle of the head."""
     angle = 2 * np.float32(np.pi) * (draws[0] + jnp.arange(MAX_VACUOLES) / MAX_VACUOLES)
     present = jnp.arange(MAX_VACUOLES) < jnp.where(draws[1] < 0.5, 3, 4)
-    return cell.replace(
-        vacuoles=cell.vacuoles.replace(
+    return replace(
+        cell,
+        vacuoles=replace(
+            cell.vacuoles,
             place=0.5 * jnp.stack([jnp.sin(angle), -jnp.cos(angle)], -1) - jnp.array([0.0, 0.1]),
             radius_um=jnp.where(present, between(draws[2:], 0.3, 0.36), 0.0),
-        )
+        ),
     )
 
 
 def bent_midpiece(draws: Draws, cell: Cell) -> Cell:
     """A midpiece that leaves its line and comes back to it."""
-    return cell.replace(midpiece=cell.midpiece.replace(bow_um=between(draws[0], 1.0, 1.3) * sign(draws[1])))
+    return replace(cell, midpiece=replace(cell.midpiece, bow_um=between(draws[0], 1.0, 1.3) * sign(draws[1])))
 
 
 def thick_midpiece(draws: Draws, cell: Cell) -> Cell:
     """A swollen midpiece."""
-    return cell.replace(midpiece=cell.midpiece.replace(width_um=between(draws[0], 1.1, 1.4)))
+    return replace(cell, midpiece=replace(cell.midpiece, width_um=between(draws[0], 1.1, 1.4)))
 
 
 def coiled_tail(draws: Draws, cell: Cell) -> Cell:
     """A tail that is rolled up behind the midpiece."""
     radius_um = between(draws[0], 1.1, 1.4)
-    return cell.replace(
-        tail=cell.tail.replace(
+    return replace(
+        cell,
+        tail=replace(
+            cell.tail,
             length_um=2 * np.float32(np.pi) * radius_um * between(draws[1], 1.3, 2.0),
             coil_per_um=sign(draws[2]) / radius_um,
-        )
+        ),
     )
 
 
 def short_tail(draws: Draws, cell: Cell) -> Cell:
     """A stump of a tail."""
-    return cell.replace(tail=cell.tail.replace(length_um=between(draws[0], 0.5, 1.0)))
+    return replace(cell, tail=replace(cell.tail, length_um=between(draws[0], 0.5, 1.0)))
 
 
 DEFECTS = {

@@ -4,6 +4,8 @@ What a picture shows of a defect, and so what an explanation of it should point 
 is what changes when that defect alone is added or taken away.
 """
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
@@ -45,7 +47,7 @@ def exchange(cell: Cell, donor: Cell, group: str) -> Cell:
     """
     if group not in GROUPS:
         raise ConfigError(f"There is no part {group!r} to exchange. {nearest(group, GROUPS)}")
-    return cell.replace(**{group: getattr(donor, group)})
+    return replace(cell, **{group: getattr(donor, group)})
 
 
 def visible_change(

@@ -39,7 +39,7 @@ def only(**changes) -> Augment:
     return Augment(**{**NOTHING.__dict__, **changes})
 
 
-# Few values: each configuration is compiled once.
+# Few values, for each configuration is compiled.
 geometry = st.builds(
     only,
     flip=st.booleans(),
@@ -47,19 +47,11 @@ geometry = st.builds(
     scale=st.sampled_from([0.0, 0.2]),
     shift=st.sampled_from([0.0, 0.1]),
 )
-any_config = st.builds(
-    Augment,
-    flip=st.booleans(),
-    rotate=st.sampled_from([0.0, 180.0]),
-    shift=st.sampled_from([0.0, 0.1]),
-    brightness=st.sampled_from([0.0, 0.5]),
-    contrast=st.sampled_from([0.0, 0.5]),
-    blur=st.sampled_from([0.0, 1.0]),
-    noise=st.sampled_from([0.0, 0.3]),
-)
+EVERYTHING = Augment(shift=0.1, brightness=0.5, contrast=0.5, blur=1.0, noise=0.3)
+configs = pytest.mark.parametrize("config", [EVERYTHING, Augment(), only(flip=True, noise=0.3)])
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(config=geometry, seed=st.integers(0, 2**16))
 def test_image_and_masks_stay_registered(config, seed):
     """Where the moved image is wholly inside or outside a mask, so is the moved mask, but for the repeated edge."""
@@ -89,8 +81,7 @@ def test_flip_mirrors_about_half_of_the_examples_and_twice_is_none():
     jax.tree.map(np.testing.assert_array_equal, twice, batch)
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
-@given(config=any_config)
+@configs
 def test_an_example_depends_on_its_own_key_alone(config):
     batch = make_batch()
     chosen = jnp.array([3, 1])
@@ -100,8 +91,7 @@ def test_an_example_depends_on_its_own_key_alone(config):
     np.testing.assert_array_equal(apart.parts, together.parts[chosen])
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
-@given(config=any_config)
+@configs
 def test_images_stay_intensities_and_the_rest_stays(config):
     batch = make_batch()
     result = augment(keys(), batch, config)
@@ -138,17 +128,12 @@ def test_a_blur_is_scipy_s(sigma):
 
 @pytest.mark.parametrize(
     ("config", "operation"),
-    [
-        (only(rotate=10.0), "gather"),
-        (only(blur=1.0), "optimization_barrier"),
-        (only(noise=0.1), "erf_inv"),
-        (only(contrast=0.1), "reduce_sum"),
-    ],
+    [(only(rotate=10.0), "gather"), (only(blur=1.0), "exponential"), (only(noise=0.1), "erf_inv")],
 )
 def test_what_is_zero_is_not_compiled(config, operation):
     batch = make_batch()
-    assert f" {operation}[" in f" {jax.make_jaxpr(augment, static_argnums=2)(keys(), batch, config)}"
-    assert f" {operation}[" not in f" {jax.make_jaxpr(augment, static_argnums=2)(keys(), batch, NOTHING)}"
+    assert operation in augment.lower(keys(), batch, config).as_text()
+    assert operation not in augment.lower(keys(), batch, NOTHING).as_text()
 
 
 def test_brightness_and_contrast_reach_their_bounds_and_no_further():

@@ -98,7 +98,7 @@ def test_grad_cam_refuses_tokens_that_reach_no_logit(cells):
     model = Foreign()
     variables = {"params": jax.jit(model.init)(jax.random.key(0), cells.image)["params"]}
     with pytest.raises(ConfigError, match="Use feature 'norm1'"):
-        METHODS["grad_cam"].native(model, variables, cells.image, TARGETS, feature="output")
+        jax.eval_shape(lambda: METHODS["grad_cam"].native(model, variables, cells.image, TARGETS, feature="output"))
 
 
 def test_integrated_gradients_are_complete(foreign, cells):

@@ -11,6 +11,7 @@ from spermjax.data.task import Task
 from spermjax.errors import ConfigError
 from spermjax.interpret import METHODS, FunctionModel, applicable, deciding_regions, evaluate, explain, measure
 from spermjax.parts import REGIONS
+from tests.interpret.support import Foreign
 
 TASK = Task("single_label", ("head", "vacuolated", "other"), {"head": ("head",), "vacuolated": ("vacuole",)})
 METHODS_HERE = ("chefer2021b", "random", "part_shapley")
@@ -18,8 +19,9 @@ METRICS_HERE = ("pointing_game", "energy_pointing_game", "region_mass", "deletio
 TARGETS = np.array([0, 1, 2, 1, 0], np.int32)
 
 
-def test_one_jitted_batch_equals_chunks_from_the_host(foreign, cells):
-    model, variables = foreign
+def test_one_jitted_batch_equals_chunks_from_the_host(cells):
+    model = Foreign(prefix=3)
+    variables = {"params": jax.jit(model.init)(jax.random.key(0), cells.image)["params"]}
     whole = jax.jit(
         lambda v, batch, targets: measure(
             model, v, batch, targets, methods=METHODS_HERE, metrics=METRICS_HERE, deciding=deciding_regions(TASK)

@@ -45,7 +45,7 @@ def test_a_donor_gives_the_part_and_nothing_else(drawn):
 
 
 def test_unknown_names_are_answered_with_the_nearest(drawn):
-    with pytest.raises(ConfigError, match="'coiled_tial'.*'coiled_tail'"):
+    with pytest.raises(ConfigError, match=r"'coiled_tial'.*'coiled_tail'"):
         add_defect(jax.random.key(0), drawn.cells, "coiled_tial")
-    with pytest.raises(ConfigError, match="'vacuole'.*'vacuoles'"):
+    with pytest.raises(ConfigError, match=r"'vacuole'.*'vacuoles'"):
         exchange(drawn.cells, drawn.cells, "vacuole")

@@ -49,7 +49,9 @@ def test_healthy_twins_differ_where_the_class_says():
             for name in cells.__dataclass_fields__
             if any(
                 (a[row] != b[row]).any()
-                for a, b in zip(jax.tree.leaves(getattr(cells, name)), jax.tree.leaves(getattr(healthy, name)), strict=True)
+                for a, b in zip(
+                    jax.tree.leaves(getattr(cells, name)), jax.tree.leaves(getattr(healthy, name)), strict=True
+                )
             )
         }
         assert changed == ({group[CLASSES[label]]} - {None})

@@ -40,8 +40,8 @@ def initial(experiment, data, optimizer):
 
 
 @pytest.mark.multidevice
-@pytest.mark.parametrize("kind", ["single_label", "multi_attribute"])
-def test_gradients_do_not_depend_on_the_number_of_devices(kind):
+@pytest.mark.parametrize(("kind", "counts"), [("single_label", (1, 2, 4, 8)), ("multi_attribute", (4,))])
+def test_gradients_do_not_depend_on_the_number_of_devices(kind, counts):
     """Witness: the same step without pmap; with SGD, since Adam would hide a wrong scale."""
     data = tiny.dataset(kind)
     experiment = tiny.experiment(guidance=GUIDED, loss=Loss(mixup=0.4, label_smoothing=0.1))
@@ -49,7 +49,7 @@ def test_gradients_do_not_depend_on_the_number_of_devices(kind):
     step, optimizer = sgd_step(experiment, data, None)
     expected, metrics = jax.jit(step)(initial(experiment, data, optimizer), batch)
     step, optimizer = sgd_step(experiment, data, AXIS)
-    for count in (1, 2, 4, 8):
+    for count in counts:
         devices = jax.local_devices()[:count]
         state = replicate(initial(experiment, data, optimizer), devices)
         actual, mapped_metrics = pmap_step(step, devices)(state, batch)
@@ -118,16 +118,17 @@ def test_capture_off_costs_nothing():
 def test_guidance_moves_attention_onto_the_part():
     data = tiny.dataset()
     mass = {}
-    for weight in (0.0, 5.0):
-        experiment = tiny.experiment(guidance=dataclasses.replace(GUIDED, weight=max(weight, 1e-9)))
-        experiment = dataclasses.replace(experiment, optim=Optim(learning_rate=3e-3))
+    for weight in (1e-9, 5.0):
+        experiment = tiny.experiment(guidance=dataclasses.replace(GUIDED, weight=weight))
+        schedule = dataclasses.replace(experiment.schedule, steps=60)
+        experiment = dataclasses.replace(experiment, optim=Optim(learning_rate=3e-3), schedule=schedule)
         session = build_session(experiment, data)
         state = replicate(session.initial_state(), session.devices)
         for step in range(60):
             index = np.random.default_rng(step).integers(0, 45, 16)
             state, metrics = session.train_step(state, gather(data.splits["train"], index))
         mass[weight] = np.exp(-float(metrics["guidance_loss"]))
-    assert mass[5.0] > 0.5 > mass[0.0]
+    assert mass[5.0] > 0.5 > mass[1e-9]
 
 
 def test_a_step_that_is_not_finite_changes_nothing_but_the_count():
