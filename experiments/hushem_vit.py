@@ -1,6 +1,6 @@
 """HuSHeM, four classes of stained heads, one grouped stratified fold of five.
 
-    spermjax train hushem_vit --data.manual-dir DIR --data.fold 0
+spermjax train hushem_vit --data.manual-dir DIR --data.fold 0
 """
 
 from spermjax.config import Augment, Data, Experiment, Interpret, Loss, Model, Optim, Schedule

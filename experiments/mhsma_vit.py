@@ -1,6 +1,6 @@
 """MHSMA, four attributes of 1240 unstained cells at 64 px, official split.
 
-    spermjax train mhsma_vit --data.manual-dir DIR
+spermjax train mhsma_vit --data.manual-dir DIR
 """
 
 from spermjax.config import Augment, Data, Experiment, Interpret, Loss, Model, Optim, Schedule

@@ -1,6 +1,6 @@
 """Synthetic cells with one defect each: the default, without any download.
 
-    spermjax train phantom_quickstart
+spermjax train phantom_quickstart
 """
 
 from spermjax.config import Augment, Data, Experiment, Guidance, Interpret, Loss, Model, Optim, Schedule

@@ -1,6 +1,6 @@
 """Sperm Parsing, four strict criteria derived from expert part masks, attention guided to the deciding part.
 
-    spermjax train sperm_parsing_vit --data.manual-dir DIR
+spermjax train sperm_parsing_vit --data.manual-dir DIR
 """
 
 from spermjax.config import Augment, Data, Experiment, Guidance, Interpret, Loss, Model, Optim, Schedule

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return importlib.import_module(f"spermjax.commands.{name}").main(arguments)
     except SpermjaxError as error:
-        return _fail(str(error), code=128 + error.signum if hasattr(error, "signum") else 2)
+        return _fail(str(error), error.exit_code)
     except BrokenPipeError:
         return 141
     except OSError as error:

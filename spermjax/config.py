@@ -95,7 +95,7 @@ class Optim:
     clip: float | None = 1.0
     """Largest global gradient norm, or none."""
     ema: float = 0.0
-    """Decay of the exponential moving average of the parameters that is evaluated; 0 evaluates the parameters themselves."""
+    """Decay of the average of the parameters that is evaluated; 0 evaluates the parameters themselves."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Guidance:
     heads: tuple[int, ...] = ()
     """Heads that are guided; empty for all."""
     parts: tuple[str, ...] = ()
-    """Parts by class or attribute, as `vacuolated=vacuole head_defect=acrosome+nucleus`; empty takes the data set's own."""
+    """Parts by class or attribute, as `vacuolated=vacuole head_defect=acrosome+nucleus`; empty: the data set's own."""
     warmup: float = 0.0
     """Share of the steps in which the weight rises linearly."""
     stop: float = 1.0
@@ -176,7 +176,14 @@ class Guidance:
 class Interpret:
     """Explanations at evaluation."""
 
-    methods: tuple[str, ...] = ("raw_attention", "rollout", "grad_cam", "chefer2021b", "integrated_gradients", "part_shapley")
+    methods: tuple[str, ...] = (
+        "raw_attention",
+        "rollout",
+        "grad_cam",
+        "chefer2021b",
+        "integrated_gradients",
+        "part_shapley",
+    )
     """Explanation methods for the final explanations."""
     metrics: tuple[str, ...] = ()
     """Metrics for the final explanations; empty for all that apply."""

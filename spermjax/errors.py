@@ -9,7 +9,13 @@ from collections.abc import Iterable
 
 
 class SpermjaxError(Exception):
-    """Base of all errors that name something a user can change."""
+    """Base of all errors that name something a user can change.
+
+    Attributes:
+        exit_code: what the command line ends with.
+    """
+
+    exit_code = 2
 
 
 class ConfigError(SpermjaxError):

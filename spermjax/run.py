@@ -1,14 +1,14 @@
 """The run folder: all that a report, a comparison or a resume needs is in it.
 
-    runs/<experiment>/<run id>/
-        config.json       the experiment
-        environment.json  versions, devices, command
-        data.json         fingerprint, protocol, splits with their ids
-        metrics.jsonl     every logged value, in order of steps
-        checkpoints/      latest and best
-        evaluation/       scores and predictions by split
-        explanations/     maps, overlays and tables by split
-        report/index.html
+runs/<experiment>/<run id>/
+    config.json       the experiment
+    environment.json  versions, devices, command
+    data.json         fingerprint, protocol, splits with their ids
+    metrics.jsonl     every logged value, in order of steps
+    checkpoints/      latest and best
+    evaluation/       scores and predictions by split
+    explanations/     maps, overlays and tables by split
+    report/index.html
 """
 
 import contextlib

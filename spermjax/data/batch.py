@@ -8,6 +8,7 @@ it into the batch of the contract.
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from spermjax import parts as parts_lib
@@ -27,12 +28,12 @@ class PackedBatch:
         index: position of the example in its data set, -1 for padding.
     """
 
-    image: UInt8[Array, "batch height width 3"]
-    parts: UInt8[Array, "batch height width"]
-    has_parts: Bool[Array, "batch"]
-    label: Int[Array, "batch *attributes"]
-    weight: Float[Array, "batch"]
-    index: Int[Array, "batch"]
+    image: UInt8[Array | np.ndarray, "batch height width 3"]
+    parts: UInt8[Array | np.ndarray, "batch height width"]
+    has_parts: Bool[Array | np.ndarray, "batch"]
+    label: Int[Array | np.ndarray, "batch *attributes"]
+    weight: Float[Array | np.ndarray, "batch"]
+    index: Int[Array | np.ndarray, "batch"]
 
 
 @flax.struct.dataclass
@@ -58,10 +59,10 @@ def unpack(packed: PackedBatch) -> Batch:
     return Batch(
         image=jnp.asarray(packed.image, jnp.float32) / 255.0,
         parts=parts_lib.unpack(packed.parts),
-        has_parts=packed.has_parts,
-        label=packed.label,
-        weight=packed.weight,
-        index=packed.index,
+        has_parts=jnp.asarray(packed.has_parts),
+        label=jnp.asarray(packed.label),
+        weight=jnp.asarray(packed.weight),
+        index=jnp.asarray(packed.index),
     )
 
 

@@ -113,12 +113,16 @@ class SpermBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def records(self, split: str) -> Sequence[dict[str, Any]]:
-        """The examples of a prepared split, in the order on disk; `image` and `parts` are PNG bytes.
+        """The examples of a prepared split, in the order on disk; images and masks are PNG bytes.
 
         They stay encoded because TFDS would decode them with whichever library it finds.
         """
         features: Any = self.info.features
-        undecoded = {name: tfds.decode.SkipDecoding() for name in ("image", "parts") if name in features}
+        undecoded = {
+            name: tfds.decode.SkipDecoding()
+            for name, feature in features.items()
+            if isinstance(feature, tfds.features.Image)
+        }
         as_data_source: Any = self.as_data_source
         return as_data_source(split, decoders=undecoded)
 

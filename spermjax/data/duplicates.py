@@ -23,11 +23,14 @@ from spermjax.data.resemblance import Guess, shortlist
 Kind = Literal["identical", "near", "recrop", "turned"]
 
 THRESHOLD = 0.74
-"""Least agreement of a pair, between what different cells reach and what one cell gives (docs/data.md)."""
+"""Least score of a pair that lies as it is; different cells stay below it (see `find_duplicates`)."""
+SEARCH_MARGIN = 0.06
+"""How much more is asked of a pair that had to be turned or scaled, for more was tried to make it agree."""
 _LEAST_OVERLAP = 0.4
 _FIRST_LOOK = 0.55
 _REDUCTION = 2
 _REFINED_FROM, _REFINED_TO = 0.6, 0.9
+_REFOCUSED = 1.12  # Another focus also changes the magnification, by up to a tenth in SMIDS.
 _SAME_FRAME_PX = 3
 _THREADS = min(8, os.cpu_count() or 1)
 
@@ -64,7 +67,11 @@ def find_duplicates(
 
     Args:
         images: at their original sizes, which may differ.
-        threshold: least score of a pair that is not identical.
+        threshold: least score of a pair that is not identical; turned and scaled
+            pairs need `SEARCH_MARGIN` more. Real cells that only look alike reach .73
+            as they lie and .77 turned; one cell in two crops gives .9 and more. The same
+            cell photographed twice with another focus gives .65 and more, so some such
+            pairs are missed.
         advance: called once for each image, for progress.
 
     Returns:
@@ -79,7 +86,7 @@ def find_duplicates(
     trial = _Trial(gray)
 
     def tried(first: int) -> list[Pair]:
-        found = [pair for guess in guesses.get(first, []) if (pair := trial(guess)) and pair.score >= threshold]
+        found = [pair for guess in guesses.get(first, []) if (pair := trial(guess)) and _agrees(pair, threshold)]
         advance()
         return found
 
@@ -123,6 +130,11 @@ def _identical(images: Sequence[np.ndarray]) -> list[Pair]:
         for position, a in enumerate(same)
         for b in same[position + 1 :]
     ]
+
+
+def _agrees(pair: Pair, threshold: float) -> bool:
+    searched = pair.kind == "turned" or max(pair.scale, 1 / pair.scale) > _REFOCUSED
+    return pair.score >= threshold + SEARCH_MARGIN * searched
 
 
 class _Trial:

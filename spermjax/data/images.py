@@ -39,7 +39,8 @@ def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
 def png(image: UInt8[np.ndarray, "height width *channels"]) -> bytes:
     """An array as the bytes of a PNG file; two dimensions make a gray image."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
+    # Level 3 is more than twice as fast as the default and a sixth larger.
+    Image.fromarray(image).save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()
 
 

@@ -43,8 +43,8 @@ def resized(gray: Float[np.ndarray, "height width"], scale: float) -> Float[np.n
     """An image at another scale, antialiased."""
     if scale == 1:
         return gray
-    size = tuple(max(1, round(side * scale)) for side in gray.shape[::-1])
-    return np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BILINEAR))
+    height, width = (max(1, round(side * scale)) for side in gray.shape)
+    return np.asarray(Image.fromarray(gray).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def detail(gray: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "height width"]:

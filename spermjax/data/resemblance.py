@@ -118,11 +118,12 @@ def _patches(gray: Sequence[np.ndarray], scale: float) -> _Patches:
     """Patches around the points where an image, much reduced, differs most from its surroundings."""
     owner, place, pixels = [], [], []
     for index, image in enumerate(gray):
-        size = tuple(max(8, round(side * scale / _REDUCTION)) for side in image.shape[::-1])
-        small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+        height, width = (max(8, round(side * scale / _REDUCTION)) for side in image.shape)
+        small = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
         salience = np.abs(ndimage.gaussian_filter(small, 1.0) - ndimage.gaussian_filter(small, 2.5))
         padded = np.pad(small, _PATCH // 2, mode="edge")
-        for row, column in peak_local_max(salience, min_distance=2, num_peaks=_POINTS, exclude_border=2):
+        inner = salience[2:-2, 2:-2]
+        for row, column in peak_local_max(inner, min_distance=2, num_peaks=_POINTS, exclude_border=False) + 2:
             owner.append(index)
             place.append((np.array([row, column]) + 0.5) * image.shape / np.array(small.shape))
             pixels.append(padded[row : row + _PATCH, column : column + _PATCH])

@@ -1,6 +1,6 @@
 """Explanations of a batch and their metrics, as one pure function."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.struct
@@ -34,8 +34,8 @@ class Measurements:
             or `attention/metric/region`; NaN where undefined.
     """
 
-    maps: dict[str, Float[Array, "batch height width"]]
-    values: dict[str, Float[Array, "batch"]]
+    maps: Mapping[str, Float[Array | np.ndarray, "batch height width"]]
+    values: Mapping[str, Float[Array | np.ndarray, "batch"]]
 
 
 def resolve_methods(methods: Sequence[str | Method]) -> tuple[Method, ...]:
@@ -104,7 +104,7 @@ def measure(
     *,
     methods: Sequence[str | Method],
     metrics: Sequence[str | Metric] | None = None,
-    deciding: Bool[Array, "outputs regions"] | None = None,
+    deciding: Bool[Array | np.ndarray, "outputs regions"] | None = None,
     kind: Kind = "single_label",
     chunk: int | None = None,
 ) -> Measurements:

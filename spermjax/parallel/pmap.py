@@ -44,9 +44,7 @@ def pmap_step(step: Callable, devices: Sequence[jax.Device]) -> Callable:
     The step must reduce over `AXIS` whatever it returns. The mapped step takes a batch
     with its global leading axis and splits it.
     """
-    mapped = jax.pmap(
-        step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0, devices=devices
-    )
+    mapped = jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0, devices=devices)
 
     return lambda state, batch: mapped(state, shard(batch, len(devices)))
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import jinja2
 
+from spermjax.files import write_atomic
 from spermjax.report import words
 from spermjax.report.curves import curve, panels
 from spermjax.report.figures import PART_COLOURS
 from spermjax.report.gallery import cases
 from spermjax.report.load import Run, load
 from spermjax.report.tables import tables
-from spermjax.files import write_atomic
 
 TEMPLATES = Path(__file__).parent / "templates"
 

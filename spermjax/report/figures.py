@@ -13,10 +13,8 @@ from matplotlib import colormaps
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, binary_erosion
 
+from spermjax.data.show import PART_COLOURS
 from spermjax.parts import PARTS
-
-PART_COLOURS = dict(zip(PARTS, ("#f5a800", "#2f7df6", "#f0357f", "#1faa59", "#00b3c4", "#9b51e0"), strict=True))
-"""The colour of each part's outline, in every picture."""
 
 COLORMAP = colormaps["inferno"]
 TITLE_PX = 22

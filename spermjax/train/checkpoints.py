@@ -106,7 +106,8 @@ class Checkpoints:
             if problem is None:
                 try:
                     restored = self._manager.restore(
-                        step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore())
+                        step,
+                        args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()),
                     )
                     return restored["state"], restored["meta"]
                 except (OSError, ValueError, KeyError, TypeError) as error:

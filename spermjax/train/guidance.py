@@ -73,7 +73,6 @@ def target_parts(
     task: Task, label: Int[Array, "batch *attributes"], table: Bool[Array, "outputs parts"]
 ) -> Bool[Array, "batch parts"]:
     """The parts that decide each example: those of its class, or of its abnormal attributes."""
-    table = jnp.asarray(table)
     if task.kind == "single_label":
         return table[label]
     return ((label == 1)[:, :, None] & table[None]).any(axis=1)

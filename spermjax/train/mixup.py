@@ -1,5 +1,7 @@
 """MixUp (Zhang et al. 2018) between neighbours in the batch."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,4 +53,4 @@ def mixup(
         by_example = share.reshape(-1, *[1] * (x.ndim - 1))
         return by_example * x + (1.0 - by_example) * x[partner]
 
-    return batch.replace(image=blend(batch.image)), blend(soft), known & known[partner]
+    return dataclasses.replace(batch, image=blend(batch.image)), blend(soft), known & known[partner]

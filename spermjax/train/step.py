@@ -1,6 +1,8 @@
 """One training step, pure, the same under one device, pmap or a mesh."""
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -56,14 +58,14 @@ def make_train_step(
         `(state, packed batch) -> (state, metrics)`; metrics are scalars, equal on all devices.
     """
     guided = experiment.guidance.weight > 0
-    table = deciding_table(task, experiment.guidance) if guided else None
+    table = jnp.asarray(deciding_table(task, experiment.guidance))
     schedule = learning_rate_schedule(experiment.optim, experiment.schedule, total_steps)
     root = jax.random.key(experiment.seed)
 
     def total(tree):
         return tree if axis_name is None else jax.lax.psum(tree, axis_name)
 
-    def loss_sums(params: optax.Params, batch: Batch, key: jax.Array, slots: jax.Array, step: jax.Array):
+    def loss_sums(params: Any, batch: Batch, key: jax.Array, slots: jax.Array, step: jax.Array):
         soft, known = targets_of(task, batch.label, experiment.loss.label_smoothing)
         if experiment.loss.mixup > 0:
             keys = per_example(named(key, "mixup"), slots)
@@ -108,7 +110,7 @@ def make_train_step(
         average = state.average
         if average is not None:
             average = update_average(average, params, state.step, experiment.optim.ema)
-        after = state.replace(params=params, average=average, optimizer=optimizer_state)
+        after = dataclasses.replace(state, params=params, average=average, optimizer=optimizer_state)
         after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state)
         metrics = {
             "loss": loss,
@@ -117,6 +119,6 @@ def make_train_step(
             "learning_rate": schedule(state.step),
             "finite": finite.astype(jnp.float32),
         }
-        return after.replace(step=state.step + 1), metrics
+        return dataclasses.replace(after, step=state.step + 1), metrics
 
     return train_step

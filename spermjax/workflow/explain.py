@@ -93,6 +93,11 @@ def explain(
     logits = predict_logits(trained, chosen)
     targets = logits.argmax(axis=1)
     with bar("explaining", len(chosen), True) as advance:
+
+        def count_up(done: int) -> None:
+            for _ in range(done):
+                advance()
+
         measured = make_measure(
             trained.model,
             task,
@@ -101,7 +106,7 @@ def explain(
             metrics=tuple(metrics) or interpret.metrics or None,
             chunk=min(interpret.chunk, len(chosen)),
             has_parts=bool(chosen.has_parts.any()),
-            advance=lambda count: [advance() for _ in range(count)] and None,
+            advance=count_up,
         )(trained.params, chosen, targets)
     shown = {name: values for name, values in measured.maps.items() if name not in BASELINES}
     rows = summarise(measured, chosen)
@@ -185,13 +190,13 @@ def _store_table(folder: Path, examples: Examples, measured: Measurements) -> No
     write_atomic(folder / "table.csv", text.getvalue())
 
 
-def _store_overlays(
-    folder: Path, examples: Examples, maps: dict[str, np.ndarray]
-) -> list[tuple[str, np.ndarray]]:
+def _store_overlays(folder: Path, examples: Examples, maps: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
     """One PNG per example: the image with part outlines, then each method's overlay."""
     panels = []
     for i, name in enumerate(examples.id):
-        image = panel(examples.image[i], examples.parts[i], [values[i] for values in maps.values()], list(maps))
+        image = panel(
+            examples.image[i], examples.parts[i], np.stack([values[i] for values in maps.values()]), list(maps)
+        )
         stem = re.sub(r"[^\w.-]+", "_", name).strip("._")
         content = io.BytesIO()
         Image.fromarray(image).save(content, "PNG")

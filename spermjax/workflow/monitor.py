@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -42,7 +41,7 @@ def make_monitor(session: Session) -> Callable[[optax.Params], tuple[Mapping[str
         scores = quick(task, logits, validation.label)
         values = {f"validation/{name}": value for name, value in scores.items()}
         if experiment.interpret.during_training:
-            result = measured(params, validation.take(explained), jnp.asarray(logits[explained].argmax(-1)))
+            result = measured(params, validation.take(explained), logits[explained].argmax(-1))
             for name, value in result.values.items():
                 if not np.isnan(value).all():
                     values[f"interpret/{name}"] = float(np.nanmean(value))

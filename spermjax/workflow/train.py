@@ -26,15 +26,11 @@ from spermjax.workflow.trained import check_same_data, load_trained
 
 
 class Interrupted(SpermjaxError):
-    """Training was told to stop, and has saved what it had.
-
-    Attributes:
-        signum: the signal that told it.
-    """
+    """Training was told to stop by a signal, and has saved what it had."""
 
     def __init__(self, message: str, signum: int):
         super().__init__(message)
-        self.signum = signum
+        self.exit_code = 128 + signum
 
 
 def train(experiment: Experiment) -> Run:

@@ -15,15 +15,6 @@ from tests.interpret.support import Foreign
 from tests.models.golden import images, model_and_variables
 
 
-@pytest.fixture(scope="package", autouse=True)
-def quick_compilation():
-    """Most of the time here is compilation of small programs that run once."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 @dataclasses.dataclass(frozen=True)
 class Golden:
     """One golden model with its inputs and expected numbers."""

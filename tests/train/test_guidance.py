@@ -74,7 +74,7 @@ def test_bad_parts_are_named_with_the_nearest(entry, message):
 
 def test_attributes_ask_for_the_parts_of_what_is_abnormal():
     task = Task("multi_attribute", ("x", "y"), {"x": ("tail",), "y": ("nucleus",)})
-    wanted = target_parts(task, jnp.array([[1, 0], [1, 1], [0, -1]]), deciding_table(task, Guidance()))
+    wanted = target_parts(task, jnp.array([[1, 0], [1, 1], [0, -1]]), jnp.asarray(deciding_table(task, Guidance())))
     names = [{PARTS[i] for i in np.flatnonzero(row)} for row in wanted]
     assert names == [{"tail"}, {"tail", "nucleus"}, set()]
 

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-
 from jax.flatten_util import ravel_pytree
 
 from spermjax.config import Guidance, Loss, Optim
@@ -53,9 +52,7 @@ def test_gradients_do_not_depend_on_the_number_of_devices(kind, counts):
         devices = jax.local_devices()[:count]
         state = replicate(initial(experiment, data, optimizer), devices)
         actual, mapped_metrics = pmap_step(step, devices)(state, batch)
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), actual.params, expected.params
-        )
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), actual.params, expected.params)
         for name, value in metrics.items():
             np.testing.assert_allclose(mapped_metrics[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
 

@@ -38,7 +38,7 @@ def dataset(kind: Kind = "single_label") -> Dataset:
     names = ("a", "b", "c", "d") if kind == "single_label" else ("row", "column")
     return Dataset(
         name="tiny",
-        task=Task(kind, names, {name: ("nucleus",) for name in names}),
+        task=Task(kind, names, dict.fromkeys(names, ("nucleus",))),
         splits={"train": examples(45, kind, 0), "validation": examples(11, kind, 1)},
         fingerprint="0" * 64,
         protocol="synthetic",
@@ -55,7 +55,9 @@ def experiment(runs: Path | None = None, **changes) -> Experiment:
         model=Model(patch_size=4, width=16, depth=2, heads=2, dropout=0.1, stochastic_depth=0.1),
         augment=Augment(rotate=10.0, scale=0.05),
         schedule=Schedule(batch_size=16, epochs=3, eval_every=1),
-        interpret=Interpret(examples=8, chunk=4, during_training=("raw_attention",), methods=("raw_attention", "rollout")),
+        interpret=Interpret(
+            examples=8, chunk=4, during_training=("raw_attention",), methods=("raw_attention", "rollout")
+        ),
         tracking=Tracking(runs=runs or Path("runs"), wandb="disabled", log_every=1),
     )
     return dataclasses.replace(base, **changes)

@@ -19,11 +19,15 @@ from spermjax.config import *
 def experiment():
     return Experiment(
         name="small",
-        data=Data(name="{name}", manual_dir=Path("{manual}"), data_dir=Path("{data}"), image_size=32, split="{split}", folds=3),
+        data=Data(
+            name="{name}", manual_dir=Path("{manual}"), data_dir=Path("{data}"), image_size=32, split="{split}", folds=3
+        ),
         model=Model(patch_size=8, width=16, depth=2, heads=2),
         schedule=Schedule(epochs=3, batch_size=8, eval_every=1),
         augment=Augment(rotate=0.0, scale=0.0, shift=0.0, brightness=0.0, contrast=0.0),
-        interpret=Interpret(methods=("raw_attention", "grad_cam"), during_training=("raw_attention",), examples=4, chunk=2),
+        interpret=Interpret(
+            methods=("raw_attention", "grad_cam"), during_training=("raw_attention",), examples=4, chunk=2
+        ),
         tracking=Tracking(runs=Path("{runs}"), run_id="one", wandb="offline", log_every=1),
         parallel=Parallel(devices=1),
     )

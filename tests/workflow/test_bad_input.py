@@ -86,7 +86,9 @@ def test_truncated_and_mislabelled_images_are_all_named(tmp_path, capsys):
     images = sorted((tmp_path / "manual").rglob("*.BMP"))
     images[0].write_bytes(images[0].read_bytes()[:60])
     images[1].write_text("this is no image")
-    message = refused(capsys, "data", "prepare", "hushem", "--manual-dir", tmp_path / "manual", "--data-dir", tmp_path / "d")
+    message = refused(
+        capsys, "data", "prepare", "hushem", "--manual-dir", tmp_path / "manual", "--data-dir", tmp_path / "d"
+    )
     assert images[0].name in message
     assert images[1].name in message
 

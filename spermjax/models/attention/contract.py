@@ -49,6 +49,6 @@ def tap(module: nn.Module, collection: str, name: str, value: Float[Array, "..."
     Returns:
         The value, plus the perturbation filed under the same path if one is given.
     """
-    module.sow(collection, name, value, reduce_fn=lambda _, new: new, init_fn=lambda: None)
+    module.sow(collection, name, value, reduce_fn=lambda _, new: new, init_fn=lambda: value)
     # Flax's perturb asks for a perturbation at every place once there is one at any.
     return module.perturb(name, value, PERTURBATIONS) if module.has_variable(PERTURBATIONS, name) else value

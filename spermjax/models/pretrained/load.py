@@ -1,6 +1,7 @@
 """Published weights into the parameters of a model."""
 
 from pathlib import Path
+from typing import Any
 
 import flax.traverse_util
 import jax
@@ -30,7 +31,7 @@ def load_vit(path: Path, model: ViT, image_size: int):
     weights = read_weights(path)
     own = from_timm(weights, model.heads) if Path(path).suffix == ".safetensors" else from_flax(weights)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, image_size, image_size, 3)))["params"]
-    wanted = flax.traverse_util.flatten_dict(shapes, sep="/")
+    wanted: dict[str, Any] = flax.traverse_util.flatten_dict(shapes, sep="/")
     problems = [f"missing: {name} {wanted[name].shape}" for name in sorted(wanted.keys() - own.keys())]
     problems += [f"left over: {name} {own[name].shape}" for name in sorted(own.keys() - wanted.keys())]
     problems += [

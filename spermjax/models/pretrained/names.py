@@ -25,7 +25,7 @@ _LEAF = {"weight": "kernel", "bias": "bias", "gamma": "gain"}
 
 
 def from_timm(weights: Weights, heads: int) -> Weights:
-    """timm's names (also DeiT, DINO and DINOv2), where linear maps are `[out, in]`.
+    """Timm's names (also DeiT, DINO and DINOv2), where linear maps are `[out, in]`.
 
     Args:
         weights: names like `blocks.0.attn.qkv.weight`.

@@ -1,0 +1,139 @@
+"""Properties of the transformer and of its contract."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from spermjax.errors import DataError
+from spermjax.models.attention.contract import ATTENTION, FEATURES, PERTURBATIONS
+from spermjax.models.positions import sincos_2d
+from spermjax.models.pretrained import load_vit
+from spermjax.models.stem import patchify
+from spermjax.models.vit import ViT
+
+IMAGES = jax.random.uniform(jax.random.key(0), (3, 16, 16, 3))
+VARIANTS = [
+    {},
+    {"pool": "mean"},
+    {"registers": 2, "layer_scale": 0.1},
+    {"stem": "conv", "positions": "sincos", "patch_size": 8},
+]
+
+
+def build(**options):
+    model = ViT(**{"num_outputs": 3, "patch_size": 4, "width": 16, "depth": 2, "heads": 2, **options})
+    params = jax.jit(model.init)(jax.random.key(1), IMAGES)["params"]
+    # Away from the tiny initial values, so that attention is far from uniform.
+    return model, {"params": jax.tree.map(lambda p: p * 4, params)}
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+def test_rows_are_distributions_and_the_contract_is_filled(options):
+    model, variables = build(**options)
+    logits, captured = model.apply(variables, IMAGES, mutable=[ATTENTION, FEATURES])
+    spec = model.attention_spec((16, 16))
+    tokens = spec.prefix + spec.grid[0] * spec.grid[1]
+    assert logits.shape == (3, 3)
+    for layer in range(model.depth):
+        weights = captured[ATTENTION][f"block_{layer}"]["attention"]["weights"]
+        assert weights.shape == (3, 2, tokens, tokens)
+        assert float(weights.min()) >= 0
+        np.testing.assert_allclose(weights.sum(-1), 1.0, atol=1e-5)
+    assert captured[FEATURES]["tokens"].shape == (3, tokens, 16)
+
+
+def test_without_positions_permuted_patches_permute_attention_and_keep_logits():
+    model, variables = build()
+    variables["params"]["positions"] = jnp.zeros_like(variables["params"]["positions"])
+    order = np.random.default_rng(0).permutation(16)
+    blocks = IMAGES.reshape(3, 4, 4, 4, 4, 3).transpose(0, 1, 3, 2, 4, 5).reshape(3, 16, 4, 4, 3)[:, order]
+    shuffled = blocks.reshape(3, 4, 4, 4, 4, 3).transpose(0, 1, 3, 2, 4, 5).reshape(3, 16, 16, 3)
+    (logits, before), (permuted, after) = (model.apply(variables, x, mutable=[ATTENTION]) for x in (IMAGES, shuffled))
+    np.testing.assert_allclose(permuted, logits, atol=1e-4)
+    tokens = np.r_[0, 1 + order]
+    weights = [c[ATTENTION]["block_1"]["attention"]["weights"] for c in (before, after)]
+    np.testing.assert_allclose(weights[1], weights[0][:, :, tokens][:, :, :, tokens], atol=1e-4)
+
+
+@pytest.mark.parametrize("options", VARIANTS[:3])
+def test_what_a_masked_patch_shows_does_not_matter(options):
+    model, variables = build(**options)
+    mask = jnp.ones((3, 16), bool).at[:, 5].set(False)
+    changed = IMAGES.at[:, 4:8, 4:8].set(0.0)
+    np.testing.assert_allclose(model.apply(variables, changed, mask), model.apply(variables, IMAGES, mask), atol=1e-5)
+    assert jnp.abs(model.apply(variables, changed) - model.apply(variables, IMAGES)).max() > 1e-3
+
+
+def test_gradients_through_perturbations_equal_finite_differences():
+    """Witness: central differences of a logit as one weight of one layer is raised."""
+    model, variables = build()
+    _, captured = model.apply(variables, IMAGES, mutable=[ATTENTION])
+    zeros = jax.tree.map(jnp.zeros_like, captured[ATTENTION])
+
+    def logit(perturbations):
+        return model.apply({**variables, PERTURBATIONS: perturbations}, IMAGES)[:, 1].sum()
+
+    gradients = jax.grad(logit)(zeros)
+    rng = np.random.default_rng(0)
+    for layer in ("block_0", "block_1"):
+        direction = rng.normal(size=zeros[layer]["attention"]["weights"].shape).astype(np.float32)
+
+        def moved(size, layer=layer, direction=direction):
+            return logit({**zeros, layer: {"attention": {"weights": size * direction}}})
+
+        expected = (moved(1e-2) - moved(-1e-2)) / 2e-2
+        np.testing.assert_allclose((gradients[layer]["attention"]["weights"] * direction).sum(), expected, rtol=1e-2)
+
+
+def test_bfloat16_agrees_to_its_precision():
+    model, variables = build()
+    half, _ = build(dtype=jnp.bfloat16)
+    logits, low = model.apply(variables, IMAGES), half.apply(variables, IMAGES)
+    assert low.dtype == jnp.float32
+    np.testing.assert_allclose(low, logits, atol=0.05 * float(jnp.abs(logits).max()))
+    assert jnp.abs(low - logits).max() > 0
+
+
+def test_dropout_belongs_to_the_place_in_the_batch():
+    model, variables = build(dropout=0.3, stochastic_depth=0.5)
+    rngs = {"dropout": jax.random.key(2)}
+    whole = model.apply(variables, IMAGES, train=True, rngs=rngs)
+    np.testing.assert_allclose(model.apply(variables, IMAGES[:2], train=True, rngs=rngs), whole[:2], atol=1e-5)
+    assert jnp.abs(whole - model.apply(variables, IMAGES)).max() > 1e-3
+
+
+def test_patchify_is_row_major():
+    image = np.arange(2 * 8 * 8 * 3).reshape(2, 8, 8, 3)
+    patches = patchify(image, 4)
+    np.testing.assert_array_equal(patches[1, 0, 1], image[1, :4, 4:].reshape(-1))
+
+
+def test_positions_are_distinct_and_nearer_patches_are_more_alike():
+    table = sincos_2d((4, 5), 16)
+    similarity = table @ table.T
+    assert np.unique(table.round(5), axis=0).shape == table.shape
+    assert similarity[0, 1] > similarity[0, 4]
+    assert similarity[0, 5] > similarity[0, 15]
+
+
+@pytest.mark.golden
+def test_weights_of_another_model_are_refused_by_name(assets):
+    path = assets / "golden" / "weights" / "cls.timm.safetensors"
+    with pytest.raises(DataError, match=r"left over: block_2/attention/out/bias[\s\S]*shape: head/bias is \(4,\)"):
+        load_vit(path, ViT(num_outputs=3, patch_size=8, width=48, depth=2, heads=4, mlp_dim=96), 32)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 64, b"PK\x03\x04 and then nothing"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth"])
+def test_damaged_or_hostile_weight_files(tmp_path, content, suffix):
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="weights"):
+        load_vit(path, ViT(num_outputs=3), 64)
+
+
+def test_pickled_arrays_are_refused(tmp_path):
+    np.savez(tmp_path / "evil.npz", params=np.array([print], dtype=object))
+    with pytest.raises(DataError, match="can't be read"):
+        load_vit(tmp_path / "evil.npz", ViT(num_outputs=3), 64)
