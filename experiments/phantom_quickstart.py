@@ -13,9 +13,9 @@ def experiment() -> Experiment:
         data=Data(name="sperm_phantom", image_size=64),
         model=Model(stem="conv", patch_size=8, width=64, depth=4, heads=4, positions="sincos"),
         optim=Optim(learning_rate=2e-3, ema=0.99),
-        schedule=Schedule(epochs=14, batch_size=64, eval_every=2),
+        schedule=Schedule(epochs=10, batch_size=64, eval_every=2),
         loss=Loss(label_smoothing=0.05),
-        augment=Augment(flip=True, rotate=10.0, scale=0.05, shift=0.03, brightness=0.05, contrast=0.1),
+        augment=Augment(flip=True, rotate=0.0, scale=0.0, shift=0.0, brightness=0.0, contrast=0.0),
         guidance=Guidance(weight=0.1),
         interpret=Interpret(examples=96, chunk=16),
     )

@@ -6,6 +6,7 @@ once, at start, with all problems named together, and stored with each run.
 """
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -243,7 +244,7 @@ class Experiment:
 
     def to_dict(self) -> dict[str, Any]:
         """The tree as JSON-able values; `from_dict` is the inverse."""
-        return _converter().unstructure(self)
+        return json.loads(_converter().dumps(self))
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "Experiment":

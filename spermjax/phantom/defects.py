@@ -5,14 +5,14 @@ cells do on the other side: a defect may be subtle, but none is a matter of opin
 
 | defect | changes | normal | defect |
 |---|---|---|---|
-| tapered | head | length/width 1.4 to 1.6 | 2.1 to 2.5 |
-| pyriform | head | narrows to the neck by 0 to .1 | by .6 to .8 |
-| amorphous | head | asymmetry to .035 | .38 to .46 |
+| tapered | head | length/width 1.4 to 1.55 | 2.2 to 2.6 |
+| pyriform | head | narrows to the neck by 0 to .1 | by .65 to .85 |
+| amorphous | head | asymmetry to .035 | .42 to .5 |
 | small_acrosome | acrosome | share of the head .46 to .64 | .12 to .26 |
-| large_vacuole | vacuoles | none, or one of .17 to .21 um radius | one of .55 to .7 um |
-| many_vacuoles | vacuoles | as above | three or four of .3 to .36 um |
-| bent_midpiece | midpiece | bow to .15 um | 1 to 1.3 um |
-| thick_midpiece | midpiece | width .55 to .7 um | 1.1 to 1.4 um |
+| large_vacuole | vacuoles | none, or one of .17 to .21 um radius | one of .6 to .75 um |
+| many_vacuoles | vacuoles | as above | three or four of .32 to .38 um |
+| bent_midpiece | midpiece | bow to .1 um | 1 to 1.3 um |
+| thick_midpiece | midpiece | width .55 to .7 um | 1.2 to 1.5 um |
 | coiled_tail | tail | gently curved | coil of 1.1 to 1.4 um radius, 1.3 to 2 turns |
 | short_tail | tail | 40 to 50 um | .5 to 1 um |
 
@@ -53,12 +53,12 @@ class Defect(NamedTuple):
 
 def tapered(draws: Draws, cell: Cell) -> Cell:
     """A head that is long for its width."""
-    return replace(cell, head=replace(cell.head, width_um=cell.head.length_um / between(draws[0], 2.1, 2.5)))
+    return replace(cell, head=replace(cell.head, width_um=cell.head.length_um / between(draws[0], 2.2, 2.6)))
 
 
 def pyriform(draws: Draws, cell: Cell) -> Cell:
     """A pear: a head that narrows to the neck."""
-    return replace(cell, head=replace(cell.head, taper=between(draws[0], 0.6, 0.8)))
+    return replace(cell, head=replace(cell.head, taper=between(draws[0], 0.65, 0.85)))
 
 
 def amorphous(draws: Draws, cell: Cell) -> Cell:
@@ -66,7 +66,7 @@ def amorphous(draws: Draws, cell: Cell) -> Cell:
     axial, turn = between(draws[0], -1.0, 1.0), 2 * np.float32(np.pi) * draws[1]
     around = jnp.sqrt(1.0 - jnp.square(axial))
     direction = jnp.stack([axial, around * jnp.sin(turn), around * jnp.cos(turn)])
-    return replace(cell, head=replace(cell.head, lobes=between(draws[2], 0.38, 0.46) * direction))
+    return replace(cell, head=replace(cell.head, lobes=between(draws[2], 0.42, 0.5) * direction))
 
 
 def small_acrosome(draws: Draws, cell: Cell) -> Cell:
@@ -82,7 +82,7 @@ def large_vacuole(draws: Draws, cell: Cell) -> Cell:
         vacuoles=replace(
             cell.vacuoles,
             place=jnp.zeros((MAX_VACUOLES, 2)).at[0].set(place),
-            radius_um=jnp.zeros(MAX_VACUOLES).at[0].set(between(draws[2], 0.55, 0.7)),
+            radius_um=jnp.zeros(MAX_VACUOLES).at[0].set(between(draws[2], 0.6, 0.75)),
         ),
     )
 
@@ -96,7 +96,7 @@ def many_vacuoles(draws: Draws, cell: Cell) -> Cell:
         vacuoles=replace(
             cell.vacuoles,
             place=0.5 * jnp.stack([jnp.sin(angle), -jnp.cos(angle)], -1) - jnp.array([0.0, 0.1]),
-            radius_um=jnp.where(present, between(draws[2:], 0.3, 0.36), 0.0),
+            radius_um=jnp.where(present, between(draws[2:], 0.32, 0.38), 0.0),
         ),
     )
 
@@ -108,7 +108,7 @@ def bent_midpiece(draws: Draws, cell: Cell) -> Cell:
 
 def thick_midpiece(draws: Draws, cell: Cell) -> Cell:
     """A swollen midpiece."""
-    return replace(cell, midpiece=replace(cell.midpiece, width_um=between(draws[0], 1.1, 1.4)))
+    return replace(cell, midpiece=replace(cell.midpiece, width_um=between(draws[0], 1.2, 1.5)))
 
 
 def coiled_tail(draws: Draws, cell: Cell) -> Cell:

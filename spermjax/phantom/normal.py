@@ -76,7 +76,7 @@ def _head(draws: Float[Array, "6"]) -> Head:
     length_um = between(draws[0], 3.8, 4.5)
     return Head(
         length_um=length_um,
-        width_um=length_um / between(draws[1], 1.4, 1.6),
+        width_um=length_um / between(draws[1], 1.4, 1.55),
         taper=between(draws[2], 0.0, 0.1),
         lobes=between(draws[3:], -0.02, 0.02),
     )
@@ -107,7 +107,7 @@ def _midpiece(draws: Float[Array, "5"]) -> Midpiece:
         width_um=between(width, 0.55, 0.7),
         angle=jnp.deg2rad(between(angle, -10.0, 10.0)),
         offset_um=between(offset, -0.1, 0.1),
-        bow_um=between(bow, -0.15, 0.15),
+        bow_um=between(bow, -0.1, 0.1),
     )
 
 
@@ -126,7 +126,7 @@ def _tail(draws: Float[Array, "5"]) -> Tail:
 def _cytoplasm(draws: Float[Array, "4"]) -> Cytoplasm:
     present, radius, along, side = draws
     return Cytoplasm(
-        radius_um=jnp.where(present < 0.25, between(radius, 0.35, 0.5), 0.0),
+        radius_um=jnp.where(present < 0.25, between(radius, 0.3, 0.4), 0.0),
         along_um=between(along, 0.5, 1.2),
         side_um=0.35 * sign(side),
     )

@@ -52,5 +52,5 @@ def test_a_terminal_gets_a_bar_with_the_latest_numbers():
 def test_names_in_brackets_are_not_markup():
     out = io.StringIO()
     console = Console(terminal=Terminal(file=out, width=80))
-    console.summary({"[bold]accuracy": 0.5})
-    assert out.getvalue() == "[bold]accuracy 0.5\n"
+    console.log(1, {"validation/[bold]accuracy": 0.5})
+    assert "validation/[bold]accuracy 0.5" in out.getvalue()
