@@ -1,6 +1,7 @@
 """The leakage check of a data set."""
 
 from pathlib import Path
+from typing import Any
 
 from spermjax.data.duplicates import find_duplicates
 from spermjax.data.images import pixels
@@ -22,7 +23,8 @@ def check(name: str, manual_dir: Path | None, data_dir: Path | None, out: Path) 
         How many of what was found.
     """
     builder = prepare(name, manual_dir, data_dir).builder
-    names = builder.info.features["label"].names if "label" in builder.info.features else None
+    features: Any = builder.info.features
+    names = features["label"].names if "label" in features else None
     images, ids, labels, splits, groups = [], [], [], [], []
     for split in builder.info.splits:
         for record in builder.records(split):

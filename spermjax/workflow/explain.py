@@ -108,7 +108,7 @@ def explain(
             has_parts=bool(chosen.has_parts.any()),
             advance=count_up,
         )(trained.params, chosen, targets)
-    shown = {name: values for name, values in measured.maps.items() if name not in BASELINES}
+    shown = {name: np.asarray(values) for name, values in measured.maps.items() if name not in BASELINES}
     rows = summarise(measured, chosen)
     probability = probabilities(task, logits)[np.arange(len(chosen)), targets]
     _store_examples(folder, trained, chosen, logits, targets, probability, shown)
@@ -140,7 +140,7 @@ def summarise(measured: Measurements, examples: Examples) -> list[dict]:
     rows = []
     for name, values in measured.values.items():
         method, metric = name.split("/", 1)
-        interval = mean(values, group, seed=0)
+        interval = mean(np.asarray(values), group, seed=0)
         rows.append(
             {
                 "method": method,
