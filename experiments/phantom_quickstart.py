@@ -11,7 +11,16 @@ def experiment() -> Experiment:
     return Experiment(
         name="phantom_quickstart",
         data=Data(name="sperm_phantom", image_size=64),
-        model=Model(stem="conv", patch_size=8, width=64, depth=4, heads=4, positions="sincos"),
+        model=Model(
+            stem="conv",
+            patch_size=8,
+            width=64,
+            depth=4,
+            heads=4,
+            positions="sincos",
+            mean=(0.85, 0.75, 0.83),
+            std=(0.11, 0.13, 0.08),
+        ),
         optim=Optim(learning_rate=2e-3, ema=0.99),
         schedule=Schedule(epochs=10, batch_size=64, eval_every=2),
         loss=Loss(label_smoothing=0.05),

@@ -6,7 +6,7 @@ cells do on the other side: a defect may be subtle, but none is a matter of opin
 | defect | changes | normal | defect |
 |---|---|---|---|
 | tapered | head | length/width 1.4 to 1.55 | 2.2 to 2.6 |
-| pyriform | head | narrows to the neck by 0 to .1 | by .65 to .85 |
+| pyriform | head | narrows to the neck by 0 to .1 | by .6 to .8 |
 | amorphous | head | asymmetry to .035 | .42 to .5 |
 | small_acrosome | acrosome | share of the head .46 to .64 | .12 to .26 |
 | large_vacuole | vacuoles | none, or one of .17 to .21 um radius | one of .6 to .75 um |
@@ -58,7 +58,7 @@ def tapered(draws: Draws, cell: Cell) -> Cell:
 
 def pyriform(draws: Draws, cell: Cell) -> Cell:
     """A pear: a head that narrows to the neck."""
-    return replace(cell, head=replace(cell.head, taper=between(draws[0], 0.65, 0.85)))
+    return replace(cell, head=replace(cell.head, taper=between(draws[0], 0.6, 0.8)))
 
 
 def amorphous(draws: Draws, cell: Cell) -> Cell:

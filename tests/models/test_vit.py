@@ -82,7 +82,7 @@ def test_gradients_through_perturbations_equal_finite_differences():
         def moved(size, layer=layer, direction=direction):
             return logit({**zeros, layer: {"attention": {"weights": size * direction}}})
 
-        expected = (moved(1e-2) - moved(-1e-2)) / 2e-2
+        expected = (moved(2e-3) - moved(-2e-3)) / 4e-3
         np.testing.assert_allclose((gradients[layer]["attention"]["weights"] * direction).sum(), expected, rtol=1e-2)
 
 
