@@ -22,9 +22,9 @@ def experiment() -> Experiment:
             std=(0.11, 0.13, 0.08),
         ),
         optim=Optim(learning_rate=2e-3, ema=0.99),
-        schedule=Schedule(epochs=10, batch_size=64, eval_every=2),
+        schedule=Schedule(epochs=14, batch_size=32, eval_every=2),
         loss=Loss(label_smoothing=0.05),
         augment=Augment(flip=True, rotate=0.0, scale=0.0, shift=0.0, brightness=0.0, contrast=0.0),
         guidance=Guidance(weight=0.1),
-        interpret=Interpret(examples=96, chunk=16),
+        interpret=Interpret(examples=48, chunk=16),
     )
