@@ -194,9 +194,8 @@ def _store_overlays(folder: Path, examples: Examples, maps: dict[str, np.ndarray
     """One PNG per example: the image with part outlines, then each method's overlay."""
     panels = []
     for i, name in enumerate(examples.id):
-        image = panel(
-            examples.image[i], examples.parts[i], np.stack([values[i] for values in maps.values()]), list(maps)
-        )
+        parts = parts_lib.unpack(examples.parts[i])
+        image = panel(examples.image[i], parts, np.stack([values[i] for values in maps.values()]), list(maps))
         stem = re.sub(r"[^\w.-]+", "_", name).strip("._")
         content = io.BytesIO()
         Image.fromarray(image).save(content, "PNG")
