@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from spermjax import parts as parts_lib
 from spermjax.data.examples import Dataset, Examples, read_images
 from spermjax.data.progress import bar
 from spermjax.evaluate.intervals import mean
