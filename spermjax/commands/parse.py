@@ -31,7 +31,8 @@ def show_log() -> None:
     """Sends what spermjax reports, and what others warn of, to the standard error stream."""
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
-    logging.getLogger("spermjax").setLevel(logging.INFO)
+    # Orbax warns of each read-only manager, which is what evaluation asks for.
+    logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 def print_json(value: Any) -> None:

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -131,7 +130,6 @@ def explain(
     if tracker is not None:
         for name, image in panels[:PANELS]:
             tracker.figure(trained.step, f"explanations/{name}", image, name)
-    logging.info("explanations: %s", folder)
     return Explanations(folder, rows)
 
 
