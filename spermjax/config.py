@@ -29,6 +29,9 @@ class Data:
     """Side in pixels of the square that the model sees."""
     crop: int | None = None
     """Side in source pixels of the central square that is kept before resizing (default: all)."""
+    margin: int = 0
+    """Pixels kept on each side beyond `image_size` in training, so that a turned or shifted cell shows what lies there,
+    not streaks of its edge. Taken from the source outside `crop`; evaluation sees the central square alone."""
     align_head: bool = False
     """Rotate each cell so that its head's axis points up, where part masks tell the axis."""
     split: Literal["official", "holdout", "kfold"] = "official"

@@ -1,6 +1,7 @@
 """All that is wrong with an experiment, said at once, before anything runs."""
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -44,6 +45,7 @@ POSITIVE = (
     "parallel.devices",
 )
 NOT_NEGATIVE = (
+    "data.margin",
     "model.registers",
     "optim.weight_decay",
     "loss.mixup",
@@ -139,6 +141,14 @@ def _relations(experiment: Experiment) -> Iterable[str]:
         yield f"--model.width is {model.width}; sincos positions ask for a multiple of 4"
     if min(model.std) <= 0:
         yield f"--model.std is {model.std}; each value must be above 0"
+    if data.margin > 0 and data.crop is None:
+        yield f"--data.margin is {data.margin}, but without --data.crop nothing of an image lies outside; set the crop"
+    elif data.margin > 0 and data.image_size > 0 and data.margin * (data.crop or 0) % data.image_size:
+        step = data.image_size // math.gcd(data.crop or 0, data.image_size)
+        yield (
+            f"--data.margin is {data.margin}; it must be whole source pixels: a multiple of {step} "
+            f"with --data.crop {data.crop} and --data.image-size {data.image_size}"
+        )
     if data.folds < 2:
         yield f"--data.folds is {data.folds}; it must be 2 or more"
     elif not 0 <= data.fold < data.folds:

@@ -22,28 +22,31 @@ Image = Float[Array, "height width 3"]
 Parts = Bool[Array, "height width parts"]
 
 
-@partial(jax.jit, static_argnames="config")
-def augment(keys: Key[Array, "batch"], batch: Batch, config: Augment) -> Batch:
+@partial(jax.jit, static_argnames=("config", "size"))
+def augment(keys: Key[Array, "batch"], batch: Batch, config: Augment, size: int | None = None) -> Batch:
     """Flips, turns, scales and shifts images and masks, then changes the images' intensities.
 
     Args:
         keys: one for each example; two examples with the same key are changed alike.
         batch: images in [0, 1].
         config: the largest change of each kind; changes are drawn evenly up to it.
+        size: side in pixels of the central square that is returned (default: all); what
+            lies around it may move in.
 
     Returns:
-        The batch with new images, in [0, 1], and new masks. Where a cell moved away
-        from the border, the image repeats its edge and no part is said to be.
+        The batch with new images, in [0, 1], and new masks. What moved in from beyond
+        the given images repeats their edge, and no part is said to be there.
     """
-    image, parts = jax.vmap(lambda key, image, parts: _augment_one(key, image, parts, config))(
+    size = size or batch.image.shape[1]
+    image, parts = jax.vmap(lambda key, image, parts: _augment_one(key, image, parts, config, size))(
         keys, batch.image, batch.parts
     )
     return replace(batch, image=image, parts=parts)
 
 
-def _augment_one(key: Key[Array, ""], image: Image, parts: Parts, config: Augment) -> tuple[Image, Parts]:
+def _augment_one(key: Key[Array, ""], image: Image, parts: Parts, config: Augment, size: int) -> tuple[Image, Parts]:
     draws_key, noise_key = jax.random.split(key)
-    flip, turn, size, x, y, light, spread, blur, noise = jax.random.uniform(draws_key, (9,), minval=-1.0)
+    flip, turn, growth, x, y, light, spread, blur, noise = jax.random.uniform(draws_key, (9,), minval=-1.0)
     if config.flip:
         image, parts = jax.tree.map(lambda array: jnp.where(flip < 0.0, array[:, ::-1], array), (image, parts))
     if config.rotate or config.scale or config.shift:
@@ -51,9 +54,13 @@ def _augment_one(key: Key[Array, ""], image: Image, parts: Parts, config: Augmen
             image,
             parts,
             angle=jnp.deg2rad(config.rotate * turn),
-            scale=1.0 + config.scale * size,
-            shift=config.shift * image.shape[1] * jnp.stack([x, y]),
+            scale=1.0 + config.scale * growth,
+            shift=config.shift * size * jnp.stack([x, y]),
+            size=size,
         )
+    elif size != image.shape[0]:
+        inner = slice((image.shape[0] - size) // 2, (image.shape[0] + size) // 2)
+        image, parts = image[inner, inner], parts[inner, inner]
     if config.blur:
         image = gaussian_blur(image, config.blur * jnp.abs(blur), reach=int(np.ceil(_BLUR_REACH * config.blur)))
     if config.contrast:
@@ -73,23 +80,25 @@ def warp(
     angle: Float[Array, ""],
     scale: Float[Array, ""],
     shift: Float[Array, "2"],
+    size: int,
 ) -> tuple[Image, Parts]:
-    """Turns and scales about the middle, then shifts.
+    """Turns and scales about the middle, then shifts; gives the central square.
 
     Each pixel looks up where it comes from: the image between its four nearest
     pixels (bilinear, the edge repeated), the masks at the nearest one.
 
     Args:
-        image: of any shape.
+        image: of any shape, also larger than what is returned.
         parts: of the image's shape.
         angle: clockwise, in radians.
         scale: above 1 enlarges.
         shift: to the right and down, in pixels.
+        size: side of the square that is returned.
     """
     height, width = image.shape[:2]
     middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
-    to_x = jnp.arange(width, dtype=jnp.float32) - middle_x - shift[0]
-    to_y = jnp.arange(height, dtype=jnp.float32)[:, None] - middle_y - shift[1]
+    to_x = jnp.arange(size, dtype=jnp.float32) - (size - 1) / 2 - shift[0]
+    to_y = jnp.arange(size, dtype=jnp.float32)[:, None] - (size - 1) / 2 - shift[1]
     cos, sin = jnp.cos(angle) / scale, jnp.sin(angle) / scale
     from_x = cos * to_x + sin * to_y + middle_x
     from_y = cos * to_y - sin * to_x + middle_y
@@ -119,7 +128,7 @@ def gaussian_blur(image: Image, sigma_px: Float[Array, ""], reach: int) -> Image
     return image
 
 
-def _bilinear(image: Image, x: Float[Array, "height width"], y: Float[Array, "height width"]) -> Image:
+def _bilinear(image: Image, x: Float[Array, "to_y to_x"], y: Float[Array, "to_y to_x"]) -> Float[Array, "to_y to_x 3"]:
     height, width = image.shape[:2]
     x, y = x.clip(0.0, width - 1.0), y.clip(0.0, height - 1.0)
     left, top = jnp.floor(x), jnp.floor(y)
@@ -132,8 +141,8 @@ def _bilinear(image: Image, x: Float[Array, "height width"], y: Float[Array, "he
 
 def _look_up(
     array: Float[Array, "height width channels"] | Bool[Array, "height width channels"],
-    x: Int[Array, "height width"],
-    y: Int[Array, "height width"],
+    x: Int[Array, "to_y to_x"],
+    y: Int[Array, "to_y to_x"],
 ):
     """The array's values at whole places, the nearest edge's outside."""
     height, width = array.shape[:2]

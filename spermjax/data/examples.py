@@ -34,6 +34,7 @@ class Examples:
         label: class of each cell, or attributes with 0 normal, 1 abnormal, -1 missing.
         id: stable name, unique in the set.
         group: what must not be divided over splits.
+        margin: pixels on each side that the model doesn't see, but augmentation may bring in.
     """
 
     image: UInt8[np.ndarray, "n size size 3"]
@@ -42,13 +43,15 @@ class Examples:
     label: Int[np.ndarray, "n *attributes"]
     id: tuple[str, ...]
     group: tuple[str, ...]
+    margin: int = 0
 
     def __len__(self) -> int:
         return len(self.id)
 
     def take(self, indices: Int[np.ndarray, "m"]) -> "Examples":
         """The cells at `indices`, in that order."""
-        return Examples(
+        return dataclasses.replace(
+            self,
             image=self.image[indices],
             parts=self.parts[indices],
             has_parts=self.has_parts[indices],
@@ -56,6 +59,14 @@ class Examples:
             id=tuple(self.id[i] for i in indices),
             group=tuple(self.group[i] for i in indices),
         )
+
+    def without_margin(self) -> "Examples":
+        """The cells as the model sees them."""
+        if not self.margin:
+            return self
+        inner = slice(self.margin, -self.margin)
+        image, parts = self.image[:, inner, inner].copy(), self.parts[:, inner, inner].copy()
+        return dataclasses.replace(self, image=image, parts=parts, margin=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +76,7 @@ class Dataset:
     Attributes:
         name: set and configuration.
         task: what is asked.
-        splits: `train`, `validation` and, where there is one, `test`.
+        splits: `train`, `validation` and, where there is one, `test`; `train` alone has a margin.
         fingerprint: SHA-256 over the stored pixels, masks, labels, names and groups,
             whatever the size and the division asked for.
         protocol: how it was divided, in words for a report.
@@ -98,6 +109,7 @@ def load(data: config.Data, *, progress: bool = True) -> Dataset:
     """
     undivided = load_undivided(data, progress=progress)
     divided, protocol = _divide(undivided.splits, undivided.task, data)
+    divided |= {split: examples.without_margin() for split, examples in divided.items() if split != "train"}
     return dataclasses.replace(undivided, splits=divided, protocol=protocol)
 
 
@@ -105,7 +117,7 @@ def load_undivided(data: config.Data, *, progress: bool = True) -> Dataset:
     """The whole of a data set, in the splits that it is stored in.
 
     Args:
-        data: which set, at what size; how to divide it is not looked at.
+        data: which set, at what size and with what margin; how to divide it is not looked at.
         progress: show bars on the standard error stream, if that is a terminal.
 
     Raises:
@@ -175,7 +187,8 @@ def _decode(
 ) -> tuple[Examples, list[bytes]]:
     """A stored split in the order of its ids, and the digest of each example as stored."""
     records, source = builder.records(split), " --manual-dir DIR" if builder.needs_archive() else ""
-    count, size = len(records), data.image_size
+    count, size = len(records), data.image_size + 2 * data.margin
+    crop = data.crop and data.crop + 2 * data.margin * data.crop // data.image_size
     image, parts = np.zeros((count, size, size, 3), np.uint8), np.zeros((count, size, size), np.uint8)
 
     def decode(index: int) -> tuple[str, str, bool, list[int], bytes]:
@@ -190,7 +203,7 @@ def _decode(
             ) from error
         label = [record["label"]] if task.kind == "single_label" else [record["attributes"][n] for n in task.names]
         label, identity, group = [int(value) for value in label], record["id"].decode(), record["group"].decode()
-        image[index], parts[index] = geometry.fit(whole, bits, size=size, crop=data.crop, align_head=data.align_head)
+        image[index], parts[index] = geometry.fit(whole, bits, size=size, crop=crop, align_head=data.align_head)
         description = f"{identity}\0{group}\0{label}\0{whole.shape}\0".encode()
         digest = hashlib.sha256(description + whole.tobytes() + bits.tobytes()).digest()
         advance()
@@ -206,6 +219,7 @@ def _decode(
         label=label[:, 0] if task.kind == "single_label" else label,
         id=identity,
         group=group,
+        margin=data.margin,
     )
     order = np.array(sorted(range(count), key=identity.__getitem__))
     return examples.take(order), [digests[i] for i in order]
@@ -244,7 +258,8 @@ def _divide(stored: dict[str, Examples], task: Task, data: config.Data) -> tuple
 def _concatenate(examples: list[Examples]) -> Examples:
     if not examples:
         raise ConfigError("Only a test split is prepared, so there is nothing to train on; prepare the training files.")
-    return Examples(
+    return dataclasses.replace(
+        examples[0],
         image=np.concatenate([e.image for e in examples]),
         parts=np.concatenate([e.parts for e in examples]),
         has_parts=np.concatenate([e.has_parts for e in examples]),

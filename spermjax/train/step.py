@@ -97,7 +97,8 @@ def make_train_step(
         first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * size
         slots = first + jnp.arange(size)
         key = jax.random.fold_in(root, state.step)
-        batch = augment(per_example(named(key, "augment"), slots), unpack(packed), experiment.augment)
+        keys = per_example(named(key, "augment"), slots)
+        batch = augment(keys, unpack(packed), experiment.augment, experiment.data.image_size)
         (loss, means), gradients = jax.value_and_grad(loss_sums, has_aux=True)(
             state.params, batch, key, slots, state.step
         )

@@ -57,14 +57,14 @@ def predict_logits(trained: Trained, examples: Examples) -> np.ndarray:
 
 
 def split_of(dataset: Dataset, split: str) -> Examples:
-    """The examples of a split.
+    """The examples of a split, as the model sees them.
 
     Raises:
         ConfigError: the data set has no such split.
     """
     if split not in dataset.splits:
         raise ConfigError(f"{dataset.name} has no split {split!r}. {nearest(split, dataset.splits)}")
-    return dataset.splits[split]
+    return dataset.splits[split].without_margin()
 
 
 def probabilities(task: Task, logits: np.ndarray) -> np.ndarray:

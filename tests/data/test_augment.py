@@ -1,5 +1,7 @@
 """Augmentation moves image and masks together, and each example by its own key alone."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,7 +108,12 @@ def test_a_warp_is_scipy_s():
     batch = make_batch()
     angle, scale, shift = 0.4, 1.15, np.array([2.0, -3.0])
     image, parts = warp(
-        batch.image[0], batch.parts[0], angle=jnp.float32(angle), scale=jnp.float32(scale), shift=jnp.float32(shift)
+        batch.image[0],
+        batch.parts[0],
+        angle=jnp.float32(angle),
+        scale=jnp.float32(scale),
+        shift=jnp.float32(shift),
+        size=SIDE,
     )
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale  # Of (y, x).
     middle = (SIDE - 1) / 2
@@ -117,6 +124,21 @@ def test_a_warp_is_scipy_s():
         mask = np.asarray(batch.parts[0, ..., channel], np.uint8)
         expected = ndimage.affine_transform(mask, rotation, offset, order=0, mode="grid-constant")
         assert (np.asarray(parts[..., channel]) != expected).mean() < 0.005
+
+
+@pytest.mark.parametrize("config", [only(rotate=180.0, scale=0.1, shift=0.05), only(flip=True)])
+def test_what_lies_around_the_square_moves_in(config):
+    """Without a margin corners repeat the edge; with one, they are the crop of the whole picture's own change."""
+    inner = slice(6, -6)
+    batch = make_batch()
+    square = batch.replace(image=batch.image[:, inner, inner], parts=batch.parts[:, inner, inner])
+    seen = augment(keys(), batch, config, SIDE - 12)
+    # The whole picture's shift is the same number of pixels.
+    whole = augment(keys(), batch, dataclasses.replace(config, shift=config.shift * (SIDE - 12) / SIDE))
+    np.testing.assert_allclose(seen.image, whole.image[:, inner, inner], atol=1e-5)
+    np.testing.assert_array_equal(seen.parts, whole.parts[:, inner, inner])
+    streaked = augment(keys(), square, config)
+    assert bool(jnp.abs(streaked.image - seen.image).max() > 0.5) == bool(config.rotate)
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.4, 1.0])

@@ -68,6 +68,27 @@ def test_test_split_is_kept_apart_from_folds(data_dir):
     assert set(folded.splits["train"].id) | set(folded.splits["validation"].id) == pool
 
 
+def test_margin_is_of_training_alone_and_around_the_same_square(data_dir):
+    """The source pixels are the witness: 32 px around the middle, 8 source pixels more on each side."""
+    plain = load(dummy("mhsma", data_dir, crop=32, image_size=32), progress=False)
+    wide = load(dummy("mhsma", data_dir, crop=32, image_size=32, margin=8), progress=False)
+    whole = load(dummy("mhsma", data_dir, image_size=64), progress=False)
+    np.testing.assert_array_equal(wide.splits["train"].image, whole.splits["train"].image[:, 8:-8, 8:-8])
+    for split in ("train", "validation", "test"):
+        seen = wide.splits[split].without_margin()
+        np.testing.assert_array_equal(seen.image, plain.splits[split].image)
+        assert seen.margin == 0 and wide.splits[split].margin == (8 if split == "train" else 0)
+    assert wide.fingerprint == plain.fingerprint
+
+
+def test_margin_of_enlarged_cells(data_dir):
+    """Twice the size: the square is that without a margin, but for the last pixels, which interpolate beyond."""
+    plain = load(dummy("mhsma", data_dir, crop=32, image_size=64), progress=False).splits["train"]
+    wide = load(dummy("mhsma", data_dir, crop=32, image_size=64, margin=16), progress=False).splits["train"]
+    assert wide.image.shape[1:3] == (96, 96)
+    np.testing.assert_array_equal(wide.without_margin().image[:, 1:-1, 1:-1], plain.image[:, 1:-1, 1:-1])
+
+
 def test_limit_takes_from_training_alone(data_dir):
     whole = load(dummy("mhsma", data_dir), progress=False)
     few = load(dummy("mhsma", data_dir, limit=2), progress=False)

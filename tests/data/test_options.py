@@ -1,0 +1,26 @@
+"""What can't be asked of a data set is refused before anything is read, with the remedy."""
+
+import pytest
+
+from spermjax.config import Data, Experiment
+from spermjax.errors import ConfigError
+from spermjax.validation import validate
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (Data(margin=8), "set the crop"),
+        (Data(margin=-1), r"--data.margin is -1; it must be 0 or more"),
+        (Data(crop=48, image_size=96, margin=3), "a multiple of 2 with --data.crop 48 and --data.image-size 96"),
+        (Data(crop=50, image_size=64, margin=8), "a multiple of 32"),
+    ],
+)
+def test_refused(data, words):
+    with pytest.raises(ConfigError, match=words):
+        validate(Experiment(data=data))
+
+
+@pytest.mark.parametrize("data", [Data(crop=48, image_size=48, margin=8), Data(crop=48, image_size=96, margin=16)])
+def test_allowed(data):
+    validate(Experiment(data=data))
