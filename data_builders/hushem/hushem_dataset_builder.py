@@ -1,22 +1,12 @@
 """HuSHeM (Shaker et al. 2017): stained human sperm heads in four classes."""
 
-from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import tensorflow_datasets as tfds
+from jaxtyping import UInt8
 
-from spermjax.data.builder import Example, SpermBuilder
-from spermjax.data.images import image_files, png, read_image
-from spermjax.errors import DataError
-
-FOLDERS = {
-    "normal": "01_Normal",
-    "tapered": "02_Tapered",
-    "pyriform": "03_Pyriform",
-    "amorphous": "04_Amorphous",
-}
+from spermjax.data.class_folders import ClassFolderBuilder
 
 # One head photographed or cropped twice, seen in the published files: the second joins the first's group.
 NEAR_DUPLICATES = {
@@ -26,7 +16,7 @@ NEAR_DUPLICATES = {
 }
 
 
-class Builder(SpermBuilder):
+class Builder(ClassFolderBuilder):
     """Heads of 131x131 pixels, a few a little smaller, as they were published."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -38,49 +28,15 @@ class Builder(SpermBuilder):
     LICENSE = "CC BY 4.0"
     HOMEPAGE = "https://doi.org/10.17632/tt3yj2pf38.3"
     ARCHIVE_FOLDER = "HuSHeM"
+    FOLDERS: ClassVar[dict[str, str]] = {
+        "normal": "01_Normal",
+        "tapered": "02_Tapered",
+        "pyriform": "03_Pyriform",
+        "amorphous": "04_Amorphous",
+    }
+    SIDES_PX = (16, 262)
     DECIDING_PARTS = {label: ("acrosome", "nucleus") for label in FOLDERS if label != "normal"} | {"normal": ()}
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.describe({"label": tfds.features.ClassLabel(names=list(FOLDERS))})
-
-    def source_files(self, root: Path) -> list[Path]:
-        return [path for folder in FOLDERS.values() for path in image_files(root / folder)]
-
-    def problems(self, root: Path) -> list[str]:
-        found = []
-        for label, folder in FOLDERS.items():
-            files = image_files(root / folder)
-            if not files:
-                found.append(
-                    f"{root / folder}: no images, so class {label!r} would be empty; unpack the archive again."
-                )
-            stems = Counter(path.stem for path in files)
-            found += [
-                f"{path}: another file has the same name but for its suffix; keep one of them."
-                for path in files
-                if stems[path.stem] > 1
-            ]
-            for path in files:
-                try:
-                    read_image(path)
-                except DataError as error:
-                    found.append(str(error))
-        return found
-
-    def splits(self, root: Path) -> dict[str, int]:
-        return {"full": len(self.source_files(root))}
-
-    def _generate_examples(self, root: Path, split: str) -> Iterator[Example]:
-        for label, folder in FOLDERS.items():
-            for path in image_files(root / folder):
-                name = f"{folder}/{path.stem}"
-                identity = f"{folder}/{path.name}"
-                yield (
-                    identity,
-                    {
-                        "image": png(read_image(path)),
-                        "id": identity,
-                        "group": NEAR_DUPLICATES.get(name, name),
-                        "label": label,
-                    },
-                )
+    def group(self, identity: str, image: UInt8[np.ndarray, "height width 3"]) -> str:
+        name = identity.rpartition(".")[0]
+        return NEAR_DUPLICATES.get(name, name)

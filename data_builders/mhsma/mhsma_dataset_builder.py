@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from spermjax.data.builder import Example, SpermBuilder
+from spermjax.data.builder import Example, Problem, SpermBuilder
 from spermjax.data.images import png
 from spermjax.errors import DataError
 
@@ -58,27 +58,27 @@ class Builder(SpermBuilder):
     def source_files(self, root: Path) -> list[Path]:
         return [path for split in self._present(root) for path in self._files(root, split).values()]
 
-    def problems(self, root: Path) -> list[str]:
+    def problems(self, root: Path) -> list[Problem]:
         splits = self._present(root)
         if not splits:
             names = ", ".join(self._files(root, split)["image"].name for split in SPLITS)
-            return [f"{root}: holds none of {names}; give the folder that does."]
+            return [Problem(f"{root}: holds none of {names}; give the folder that does.")]
         for split in SPLITS.keys() - splits:
             logging.info("mhsma: no %s split, for there is no %s", split, self._files(root, split)["image"])
         return [problem for split in splits for problem in self._split_problems(root, split)]
 
     def splits(self, root: Path) -> dict[str, int]:
-        return {split: len(_read(self._files(root, split)["image"])) for split in self._present(root)}
+        return {split: len(self._rows(root, split)) for split in self._present(root)}
 
     def _generate_examples(self, root: Path, split: str) -> Iterator[Example]:
         files = self._files(root, split)
         arrays = {name: _read(path) for name, path in files.items()}
-        for index, image in enumerate(arrays["image"]):
-            identity = f"{files['image'].name}/{index:04d}"
+        for index in self._rows(root, split):
+            identity = _identity(files, index)
             yield (
                 identity,
                 {
-                    "image": png(np.repeat(image[..., None], 3, axis=-1)),
+                    "image": png(np.repeat(arrays["image"][index][..., None], 3, axis=-1)),
                     "id": identity,
                     "group": f"{SPLITS[split]}/{index:04d}",
                     "attributes": {name: int(arrays[name][index]) for name in self.DECIDING_PARTS},
@@ -99,32 +99,47 @@ class Builder(SpermBuilder):
     def _present(self, root: Path) -> list[str]:
         return [split for split in SPLITS if self._files(root, split)["image"].exists()]
 
-    def _split_problems(self, root: Path, split: str) -> list[str]:
+    def _rows(self, root: Path, split: str) -> list[int]:
+        """The rows of a split's arrays that make examples."""
+        files = self._files(root, split)
+        return [index for index in range(len(_read(files["image"]))) if not self._skips(files, index)]
+
+    def _split_problems(self, root: Path, split: str) -> list[Problem]:
         files, found, arrays = self._files(root, split), [], {}
         for name, path in files.items():
             try:
                 arrays[name] = _read(path)
             except DataError as error:
-                found.append(str(error))
+                found.append(Problem(str(error)))
         images, size = arrays.pop("image", None), self._size
         if images is not None and (images.shape[1:] != (size, size) or images.dtype != np.uint8 or not len(images)):
-            found.append(
-                f"{files['image']}: {images.dtype}{list(images.shape)} instead of uint8[N, {size}, {size}]; "
-                "get it again."
-            )
+            message = f"{images.dtype}{list(images.shape)} instead of uint8[N, {size}, {size}]; get it again."
+            found.append(Problem(f"{files['image']}: {message}"))
         for name, labels in arrays.items():
-            values = sorted(set(labels.ravel().tolist()), key=str)
-            wrong = [value for value in values if value not in (0, 1)]
             if images is not None and labels.shape != images.shape[:1]:
-                found.append(
-                    f"{files[name]}: shape {list(labels.shape)} does not go with {files['image'].name} of shape "
+                message = (
+                    f"shape {list(labels.shape)} does not go with {files['image'].name} of shape "
                     f"{list(images.shape)}; take both from one release."
                 )
+                found.append(Problem(f"{files[name]}: {message}"))
+            values = {i: value for i, value in enumerate(labels.ravel().tolist()) if not self._skips(files, i)}
+            wrong = {i: value for i, value in values.items() if value not in (0, 1)}
             if wrong:
-                found.append(f"{files[name]}: holds {wrong[:5]}, but a label is 0 (normal) or 1 (abnormal).")
-            elif split == "train" and len(values) < 2:
-                found.append(f"{files[name]}: holds one class only, so {name} can't be learnt; get it again.")
+                where = ", ".join(f"row {i} holds {value!r}" for i, value in list(wrong.items())[:5])
+                message = f"{where}{', ...' * (len(wrong) > 5)}, but a label is 0 (normal) or 1 (abnormal)."
+                found.append(Problem(f"{files[name]}: {message}", tuple(_identity(files, i) for i in wrong)))
+            elif split == "train" and len(set(values.values())) < 2:
+                message = f"holds one class only, so {name} can't be learnt; get it again."
+                found.append(Problem(f"{files[name]}: {message}"))
         return found
+
+    def _skips(self, files: dict[str, Path], index: int) -> bool:
+        return _identity(files, index) in self.skipped
+
+
+def _identity(files: dict[str, Path], index: int) -> str:
+    """The id of the example in a row of a split's files."""
+    return f"{files['image'].name}/{index:04d}"
 
 
 def _read(path: Path) -> np.ndarray:

@@ -1,10 +1,8 @@
 """Sperm Parsing (Chen et al. 2024): stained cells with an outline of each part."""
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,13 +13,13 @@ from data_builders.sperm_parsing.cells import crops, left_out
 from data_builders.sperm_parsing.labelme import parse, read_field
 from spermjax.clinic import criteria
 from spermjax.clinic.morphometry import measure
-from spermjax.data.builder import Example, SpermBuilder
+from spermjax.data.builder import Example, Problem, SpermBuilder
 from spermjax.data.images import image_files, png, read_image
+from spermjax.data.threads import map_threaded
 from spermjax.errors import DataError
 
 SPLITS = {"train": "Training", "validation": "Validation-2"}
 _VERDICTS = {"normal": 0, "abnormal": 1, "missing": -1}
-_THREADS = min(8, os.cpu_count() or 1)
 
 
 class Builder(SpermBuilder):
@@ -64,29 +62,33 @@ class Builder(SpermBuilder):
             for path in (image, _polygons(image))
         ]
 
-    def problems(self, root: Path) -> list[str]:
+    def problems(self, root: Path) -> list[Problem]:
         splits = self._present(root)
         if not splits:
             folders = " nor ".join(str(_folder(root, split)) for split in SPLITS)
-            return [f"There are images neither in {folders}; give the folder that holds spermparsing."]
+            return [Problem(f"There are images neither in {folders}; give the folder that holds spermparsing.")]
         for split in SPLITS.keys() - splits:
             logging.info("sperm_parsing: no %s split, for there are no images in %s", split, _folder(root, split))
-        images = [image for split in splits for image in _images(root, split)]
-        pictured = {_polygons(image) for image in images}
+        pictured = {_polygons(image) for split in splits for image in _images(root, split)}
         alone = [
-            f"{path}: there is no image of this name beside it."
+            Problem(f"{path}: there is no image of this name beside it.", (_field_name(path),))
             for split in splits
             for path in sorted(_folder(root, split).glob("*.json"))
-            if path not in pictured
+            if path not in pictured and _field_name(path) not in self.skipped
         ]
-        with ThreadPoolExecutor(_THREADS) as pool:
-            found = [problem for problems in pool.map(_field_problems, images) for problem in problems]
-        return found + alone
+        images = [image for split in splits for image in self._kept(root, split)]
+        found = self.checked(_field_problems, images)
+        empty = [
+            Problem(f"{_folder(root, split)}: no field is left of the split {split}; mend its files.")
+            for split in splits
+            if not self._kept(root, split)
+        ]
+        return [problem for problems in found for problem in problems] + alone + empty
 
     def splits(self, root: Path) -> dict[str, int]:
         counts = {}
         for split in self._present(root):
-            fields = [read_field(_polygons(image)) for image in _images(root, split)]
+            fields = [read_field(_polygons(image)) for image in self._kept(root, split)]
             reasons = [left_out(field) for field in fields]
             counts[split] = sum(map(len, (field.cells for field in fields))) - sum(map(len, reasons))
             for reason, number in Counter(why for cells in reasons for why in cells.values()).items():
@@ -94,15 +96,11 @@ class Builder(SpermBuilder):
         return counts
 
     def _generate_examples(self, root: Path, split: str) -> Iterator[Example]:
-        images = _images(root, split)
-        with ThreadPoolExecutor(_THREADS) as pool:
-            # In portions, for all fields at once would fill the memory with crops.
-            for start in range(0, len(images), 2 * _THREADS):
-                for examples in pool.map(self._field_examples, images[start : start + 2 * _THREADS]):
-                    yield from examples
+        for examples in map_threaded(self._field_examples, self._kept(root, split)):
+            yield from examples
 
     def _field_examples(self, image: Path) -> list[Example]:
-        field_name = f"{image.parent.parent.name}/{image.name}"
+        field_name = _field_name(image)
         examples = []
         for crop in crops(read_image(image), read_field(_polygons(image))):
             identity = f"{field_name}/{crop.cell:02d}"
@@ -129,6 +127,10 @@ class Builder(SpermBuilder):
     def _present(self, root: Path) -> list[str]:
         return [split for split in SPLITS if _images(root, split)]
 
+    def _kept(self, root: Path, split: str) -> list[Path]:
+        """The fields of a split that make examples."""
+        return [image for image in _images(root, split) if _field_name(image) not in self.skipped]
+
 
 def _folder(root: Path, split: str) -> Path:
     return root / SPLITS[split] / "JPEGImages"
@@ -138,20 +140,25 @@ def _images(root: Path, split: str) -> list[Path]:
     return image_files(_folder(root, split))
 
 
+def _field_name(path: Path) -> str:
+    """What a field is called in ids and groups: its split's folder and its file."""
+    return f"{path.parent.parent.name}/{path.name}"
+
+
 def _polygons(image: Path) -> Path:
     return image.with_suffix(".json")
 
 
-def _field_problems(image: Path) -> list[str]:
+def _field_problems(image: Path) -> list[Problem]:
     """What is wrong with an image, its polygons, or the two together."""
-    field, found = parse(_polygons(image))
+    field, messages = parse(_polygons(image))
     try:
         height, width = read_image(image).shape[:2]
+        if field and (field.height, field.width) != (height, width):
+            messages.append(
+                f"{_polygons(image)}: drawn on {field.width}x{field.height} pixels, but {image.name} has "
+                f"{width}x{height}; take both from the archive again."
+            )
     except DataError as error:
-        return [*found, str(error)]
-    if field and (field.height, field.width) != (height, width):
-        found.append(
-            f"{_polygons(image)}: drawn on {field.width}x{field.height} pixels, but {image.name} has {width}x{height}; "
-            "take both from the archive again."
-        )
-    return found
+        messages.append(str(error))
+    return [Problem(message, (_field_name(image),)) for message in messages]

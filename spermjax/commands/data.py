@@ -42,24 +42,28 @@ def prepare(
     manual_dir: Path | None = None,
     data_dir: Path | None = None,
     overwrite: Flag = False,
+    skip_bad: Flag = False,
 ) -> int:
     """Make a data set ready from its unpacked archive.
 
     All files are checked first, and every bad one is named; a set is prepared whole or
-    not at all. Images never leave this machine.
+    not at all, unless bad files are to be left out. Images never leave this machine.
 
     Args:
         name: data set, or set/configuration.
         manual_dir: folder that holds the unpacked archive.
         data_dir: where prepared sets live (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets).
         overwrite: prepare again what is prepared already.
+        skip_bad: leave out bad files, and write a list of them.
     """
     from spermjax.data.prepare import prepare as make_ready
 
-    prepared = make_ready(name, manual_dir, data_dir, overwrite=overwrite)
+    prepared = make_ready(name, manual_dir, data_dir, overwrite=overwrite, skip_bad=skip_bad)
     splits = {split: info.num_examples for split, info in prepared.builder.info.splits.items()}
     print_table(["split", "examples"], list(splits.items()), title=name)
     print(f"prepared: {prepared.directory}\nfingerprint: {prepared.fingerprint}")
+    if prepared.skipped:
+        print(f"left out: {prepared.skipped}")
     return 0
 
 

@@ -7,14 +7,34 @@ before anything is written.
 """
 
 import abc
+import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import tensorflow_datasets as tfds
 
+from spermjax.data.threads import map_threaded
+
 Example = tuple[str, dict[str, Any]]
+T = TypeVar("T")
+Result = TypeVar("Result")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with the source files.
+
+    Attributes:
+        message: names the file, the record in it, and the remedy.
+        leaves_out: what has to be left out to go on without mending it, as the builder
+            knows it: ids of examples, or a file of many. Nothing, where nothing less
+            than the whole set would do, as for a class without images.
+    """
+
+    message: str
+    leaves_out: tuple[str, ...] = ()
 
 
 class SpermBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -30,7 +50,10 @@ class SpermBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         HOMEPAGE: address of the data set.
         ARCHIVE_FOLDER: top folder of the unpacked archive.
         DECIDING_PARTS: for each class or attribute the parts that decide it.
-        on_example: called after each example that is written; for progress.
+        skipped: what is left out, each as a `Problem.leaves_out` names it. `splits`,
+            `problems` and `_generate_examples` act as if it were not there.
+        advance: called after each file that is checked and each example that is
+            written; for progress.
     """
 
     LICENSE: ClassVar[str]
@@ -38,7 +61,8 @@ class SpermBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     ARCHIVE_FOLDER: ClassVar[str] = ""
     DECIDING_PARTS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
-    on_example: Callable[[], None] | None = None
+    skipped: frozenset[str] = frozenset()
+    advance: Callable[[], None] | None = None
 
     @classmethod
     def needs_archive(cls) -> bool:
@@ -61,16 +85,25 @@ class SpermBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return root
 
     def source_files(self, root: Path) -> list[Path]:
-        """The files under `root` that the examples are made from; none for a synthetic set."""
+        """The files under `root` that the set is made from, skipped ones too; none for a synthetic set."""
         return []
 
-    def problems(self, root: Path) -> list[str]:
-        """What is wrong with the source files: one line each, naming the file and the remedy.
+    def problems(self, root: Path) -> list[Problem]:
+        """What is wrong with the source files, but for those in `skipped`.
 
         All files are looked at, so that the user mends them in one go. An empty list
         means that `_generate_examples` will succeed.
         """
         return []
+
+    def checked(self, check: Callable[[T], Result], items: Sequence[T]) -> list[Result]:
+        """What `check` says of each item, in order; several at a time, each advancing the progress."""
+        results = []
+        for result in map_threaded(check, items):
+            results.append(result)
+            if self.advance:
+                self.advance()
+        return results
 
     @abc.abstractmethod
     def splits(self, root: Path) -> dict[str, int]:
@@ -133,5 +166,5 @@ class SpermBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _reported(self, examples: Iterator[Example]) -> Iterator[Example]:
         for example in examples:
             yield example
-            if self.on_example:
-                self.on_example()
+            if self.advance:
+                self.advance()

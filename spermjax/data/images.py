@@ -36,6 +36,25 @@ def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
         raise DataError(f"{path}: can't be read as an image ({error}); replace it by the original file.") from error
 
 
+def image_problem(path: Path, sides_px: tuple[int, int]) -> str | None:
+    """What is wrong with an image file, or None.
+
+    Args:
+        path: the file.
+        sides_px: least and greatest height and width, in pixels.
+    """
+    try:
+        height, width = read_image(path).shape[:2]
+    except DataError as error:
+        return str(error)
+    if min(height, width) < sides_px[0] or max(height, width) > sides_px[1]:
+        return (
+            f"{path}: {width}x{height} pixels, but sides are of {sides_px[0]} to {sides_px[1]}; "
+            "replace it by the original file."
+        )
+    return None
+
+
 def png(image: UInt8[np.ndarray, "height width *channels"]) -> bytes:
     """An array as the bytes of a PNG file; two dimensions make a gray image."""
     buffer = io.BytesIO()

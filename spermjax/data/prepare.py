@@ -5,6 +5,7 @@ full disk or a bad file leaves either the former set or none.
 """
 
 import contextlib
+import csv
 import dataclasses
 import fcntl
 import hashlib
@@ -17,12 +18,13 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from spermjax.data.builder import SpermBuilder
+from spermjax.data.builder import Problem, SpermBuilder
 from spermjax.data.catalogue import builder_class
 from spermjax.data.progress import bar
 from spermjax.errors import DataError
 
 FINGERPRINT = "source.sha256"
+SKIPPED = "skipped.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +35,13 @@ class PreparedSet:
         builder: reads it, through `as_data_source`.
         directory: where it lies.
         fingerprint: SHA-256 of what it was made from.
+        skipped: what was left out of it and why, or None; a table on disk.
     """
 
     builder: SpermBuilder
     directory: Path
     fingerprint: str
+    skipped: Path | None = None
 
 
 def prepare(
@@ -46,6 +50,7 @@ def prepare(
     data_dir: Path | None = None,
     *,
     overwrite: bool = False,
+    skip_bad: bool = False,
     progress: bool = True,
 ) -> PreparedSet:
     """A prepared set, written now if it isn't there or was made from other files.
@@ -57,6 +62,7 @@ def prepare(
         data_dir: where prepared sets live; $TFDS_DATA_DIR or ~/tensorflow_datasets when
             not given.
         overwrite: prepare again in any case.
+        skip_bad: leave out what is bad, and write `skipped.csv` beside the set.
         progress: show a bar on the standard error stream, if that is a terminal.
 
     Returns:
@@ -65,7 +71,7 @@ def prepare(
     Raises:
         ConfigError: for an unknown name.
         DataError: when the archive is missing or holds bad files (all of which are
-            named), or the set can't be written.
+            named) that are not to be skipped, or can't be; or the set can't be written.
     """
     cls, configuration = builder_class(name)
     data_dir = Path(data_dir or default_data_dir()).expanduser()
@@ -74,7 +80,7 @@ def prepare(
     stored = _stored_fingerprint(directory)
     if builder.needs_archive() and manual_dir is None:
         if stored and not overwrite:
-            return PreparedSet(builder, directory, stored)
+            return _prepared(builder, stored)
         lacking = "To prepare it again, its files are needed." if stored else f"It is not prepared in {data_dir}."
         raise DataError(
             f"Data set {name!r}: {lacking} {cls.MANUAL_DOWNLOAD_INSTRUCTIONS} "
@@ -83,24 +89,36 @@ def prepare(
     root = _root(cls, name, manual_dir)
     fingerprint = _source_fingerprint(builder, root)
     if stored == fingerprint and not overwrite:
-        return PreparedSet(builder, directory, fingerprint)
-    _check(builder, name, root)
+        return _prepared(builder, fingerprint)
+    skipped = _check(builder, name, root, skip_bad, progress)
     with _writing(data_dir, builder) as workspace:
         stored = _stored_fingerprint(directory)
         if stored != fingerprint or overwrite:
             if directory.exists() and stored != fingerprint:
                 logging.warning("%s was prepared from other files than those in %s; preparing it again.", name, root)
             fresh = cls(data_dir=workspace, config=configuration)
+            fresh.skipped = builder.skipped
             _write(fresh, root, workspace, progress)
             written = Path(fresh.data_path)
+            _write_skipped(written, skipped)
             (written / FINGERPRINT).write_text(fingerprint + "\n")
             _replace(written, directory, workspace)
-    return PreparedSet(cls(data_dir=data_dir, config=configuration), directory, fingerprint)
+    return _prepared(cls(data_dir=data_dir, config=configuration), fingerprint)
 
 
 def default_data_dir() -> Path:
     """Where prepared sets live when nothing else is said: TFDS's own place."""
     return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets").expanduser()
+
+
+def _prepared(builder: SpermBuilder, fingerprint: str) -> PreparedSet:
+    """The set on disk; says so when something was left out of it."""
+    directory = Path(builder.data_path)
+    skipped = directory / SKIPPED
+    if not skipped.exists():
+        return PreparedSet(builder, directory, fingerprint)
+    logging.warning("%s was prepared without its bad files, which are listed in %s.", builder.info.full_name, skipped)
+    return PreparedSet(builder, directory, fingerprint, skipped)
 
 
 def _stored_fingerprint(directory: Path) -> str | None:
@@ -113,30 +131,51 @@ def _root(cls: type[SpermBuilder], name: str, manual_dir: Path | None) -> Path:
     if manual_dir is None or not cls.needs_archive():
         return cls.root(None)
     folder = Path(manual_dir).expanduser()
-    if not folder.is_dir() or not any(folder.iterdir()):
+    try:
+        if folder.is_dir() and any(folder.iterdir()):
+            return cls.root(folder)
         state = "is empty" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
-        raise DataError(f"The manual directory {folder} of {name!r} {state}. {cls.MANUAL_DOWNLOAD_INSTRUCTIONS}")
-    return cls.root(folder)
+    except OSError as error:
+        state = f"can't be read ({error.strerror})"
+    raise DataError(f"The manual directory {folder} of {name!r} {state}. {cls.MANUAL_DOWNLOAD_INSTRUCTIONS}")
 
 
 def _source_fingerprint(builder: SpermBuilder, root: Path) -> str:
     """SHA-256 over the builder's name and version, and each source file's path and bytes."""
     digest = hashlib.sha256(f"{builder.info.full_name}\n".encode())
     for path in sorted(builder.source_files(root)):
-        if path.is_file():
-            digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
-            digest.update(path.read_bytes())
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue  # The check of the files, which follows, names it.
+        digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
-def _check(builder: SpermBuilder, name: str, root: Path) -> None:
-    problems = builder.problems(root)
+def _check(builder: SpermBuilder, name: str, root: Path, skip_bad: bool, progress: bool) -> list[Problem]:
+    """Looks at all source files; what is bad among them goes into the builder's `skipped`, if it may."""
+    with bar(f"checking {name}", len(builder.source_files(root)), progress) as builder.advance:
+        found = builder.problems(root)
+        remaining = found
+        if found and skip_bad:
+            builder.skipped = frozenset(name for problem in found for name in problem.leaves_out)
+            # Without them a class, or the whole set, may have become empty.
+            remaining = builder.problems(root)
+    if not remaining:
+        return found
+    listed = "\n".join(f"  - {problem.message}" for problem in remaining)
+    hint = "--skip-bad leaves out what is bad and goes on.\n" if all(problem.leaves_out for problem in found) else ""
+    raise DataError(
+        f"Data set {name!r} can't be prepared from {root} ({len(remaining)} problem{'s' * (len(remaining) > 1)}); "
+        f"nothing was written.\n{listed}\n{'' if skip_bad else hint}{builder.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+    )
+
+
+def _write_skipped(directory: Path, problems: list[Problem]) -> None:
     if problems:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise DataError(
-            f"Data set {name!r} can't be prepared from {root} ({len(problems)} problem"
-            f"{'s' * (len(problems) > 1)}); nothing was written.\n{listed}\n{builder.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-        )
+        with (directory / SKIPPED).open("w", newline="", encoding="utf-8") as file:
+            rows = [(name, problem.message) for problem in problems for name in problem.leaves_out]
+            csv.writer(file).writerows([("left_out", "problem"), *rows])
 
 
 @contextlib.contextmanager
@@ -168,8 +207,10 @@ def _write(builder: SpermBuilder, root: Path, workspace: Path, progress: bool) -
     tfds.disable_progress_bar()
     config = tfds.download.DownloadConfig(manual_dir=root, try_download_gcs=False)
     total = sum(builder.splits(root).values())
-    with bar(f"preparing {builder.name}", total, progress) as advance, contextlib.redirect_stdout(io.StringIO()):
-        builder.on_example = advance
+    with (
+        bar(f"preparing {builder.name}", total, progress) as builder.advance,
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         try:
             builder.download_and_prepare(
                 download_dir=workspace / "downloads", download_config=config, file_format="array_record"

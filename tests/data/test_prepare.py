@@ -1,5 +1,6 @@
 """A prepared set is whole, of the files it was made from, or not there."""
 
+import csv
 import logging
 import shutil
 import signal
@@ -213,3 +214,52 @@ def test_data_dir_that_is_a_file(source, tmp_path):
 def test_data_dir_of_the_environment(source, data_dir, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
     assert prepare("mhsma", source, progress=False).directory.is_relative_to(data_dir)
+
+
+def test_bad_records_are_left_out_on_request_and_listed(source, data_dir, caplog):
+    """The list beside the set has each left-out example with the words that a refusal would have had."""
+    np.save(source / "mhsma" / "y_head_train.npy", np.array([0, 0, 1, 7]))
+    with pytest.raises(DataError, match="--skip-bad"):
+        prepare("mhsma", source, data_dir, progress=False)
+    with caplog.at_level(logging.WARNING):
+        prepared = prepare("mhsma", source, data_dir, skip_bad=True, progress=False)
+    assert sorted(record["id"] for record in prepared.builder.records("train")) == [
+        b"x_64_train.npy/0000",
+        b"x_64_train.npy/0001",
+        b"x_64_train.npy/0002",
+    ]
+    assert prepared.skipped is not None and str(prepared.skipped) in caplog.text
+    (row,) = csv.DictReader(prepared.skipped.open())
+    assert row["left_out"] == "x_64_train.npy/0003" and "y_head_train.npy: row 3 holds 7" in row["problem"]
+    # The same files are now taken as prepared, and it is said again what they lack.
+    assert prepare("mhsma", source, data_dir, progress=False).skipped == prepared.skipped
+
+
+def test_what_nothing_can_be_left_out_for_is_refused_all_the_same(source, data_dir):
+    (source / "mhsma" / "y_head_train.npy").unlink()
+    with pytest.raises(DataError, match="missing") as error:
+        prepare("mhsma", source, data_dir, skip_bad=True, progress=False)
+    assert "--skip-bad" not in str(error.value) and not files(data_dir)
+
+
+def test_a_class_is_not_emptied_by_leaving_out(tmp_path, data_dir):
+    cls, _ = builder_class("hushem")
+    folder = shutil.copytree(cls.root(None) / "dummy_data" / "HuSHeM", tmp_path / "source")
+    for path in (folder / "01_Normal").iterdir():
+        path.write_text("no image")
+    with pytest.raises(DataError, match="'normal' would be empty"):
+        prepare("hushem", folder, data_dir, skip_bad=True, progress=False)
+    assert not files(data_dir)
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path, data_dir):
+    """A link to nowhere and a folder named like an image can't be opened by anyone, root included."""
+    cls, _ = builder_class("hushem")
+    folder = shutil.copytree(cls.root(None) / "dummy_data" / "HuSHeM", tmp_path / "source")
+    (folder / "01_Normal" / "link.bmp").symlink_to(tmp_path / "nowhere")
+    (folder / "02_Tapered" / "folder.bmp").mkdir()
+    with pytest.raises(DataError) as error:
+        prepare("hushem", folder, data_dir, progress=False)
+    assert "link.bmp" in str(error.value) and "folder.bmp" in str(error.value) and "(2 problems)" in str(error.value)
+    prepared = prepare("hushem", folder, data_dir, skip_bad=True, progress=False)
+    assert prepared.builder.info.splits["full"].num_examples == 12

@@ -55,7 +55,8 @@ def decoded(png: bytes) -> np.ndarray:
 @settings(max_examples=60, deadline=None)
 def test_fill_is_the_exact_even_odd_fill(points):
     """Witness: scikit-image's polygon, which tests each pixel's centre against each edge."""
-    points = np.array(points) + 1e-4 * np.pi  # off the centres, where the two may break a tie differently
+    # Off the centres, where the two may break a tie differently, and not along a diagonal.
+    points = np.array(points) + 1e-4 * np.array([np.pi, np.e])
     expected = np.zeros((30, 40), bool)
     expected[polygon(points[:, 1] - 0.5, points[:, 0] - 0.5, expected.shape)] = True
     assert (fill(points, 30, 40) != expected).sum() == 0
@@ -220,3 +221,13 @@ def test_real_fields(assets):
     assert np.median([cell.head_length_px for cell in measured]) == pytest.approx(89, rel=0.08)
     assert np.median([cell.head_width_px for cell in measured]) == pytest.approx(54, rel=0.08)
     assert np.median([cell.length_to_width for cell in measured]) == pytest.approx(1.66, rel=0.08)
+
+
+def test_a_bad_field_is_left_out_whole(folder, tmp_path):
+    """A field with one bad polygon goes with all its cells, for its neighbours' masks would lack one."""
+    damage(
+        folder / "spermparsing" / "Training" / "JPEGImages" / "field-1.json", lambda shapes: shapes[0].update(label="x")
+    )
+    prepared = prepare("sperm_parsing", folder, tmp_path / "data", skip_bad=True, progress=False)
+    assert {record["group"] for record in prepared.builder.records("train")} == {b"Training/field-2.jpg"}
+    assert len(prepared.builder.records("validation")) == 2
