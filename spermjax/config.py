@@ -44,6 +44,8 @@ class Data:
     """Seed of the division; kept apart from the training seed so that seeds compare on the same split."""
     limit: int | None = None
     """Use only this many training examples (a data-fraction study, or a quick look)."""
+    feed: Literal["auto", "device", "stream"] = "auto"
+    """How training examples reach a step: kept whole on every device, or streamed; `auto` keeps those that fit."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,6 +37,17 @@ class PackedBatch:
 
 
 @flax.struct.dataclass
+class BatchIndex:
+    """A batch of examples that lie on the device already.
+
+    Attributes:
+        index: position of each in its data set.
+    """
+
+    index: Int[Array | np.ndarray, "batch"]
+
+
+@flax.struct.dataclass
 class Batch:
     """A batch as it is used.
 

@@ -38,15 +38,22 @@ def replicate(tree, devices: Sequence[jax.Device]):
     return jax.device_put(tree, NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec()))
 
 
-def pmap_step(step: Callable, devices: Sequence[jax.Device]) -> Callable:
-    """Maps a training step `(state, batch) -> (state, metrics)`, donating the state.
+def pmap_step(step: Callable, devices: Sequence[jax.Device], *resident) -> Callable:
+    """Maps a training step `(state, batch, *resident) -> (state, metrics)`, donating the state.
 
-    The step must reduce over `AXIS` whatever it returns. The mapped step takes a batch
-    with its global leading axis and splits it.
+    The step must reduce over `AXIS` whatever it returns. The mapped step takes a state
+    and a batch with its global leading axis, and splits the batch.
+
+    Args:
+        step: the step on one device.
+        devices: that share the batch.
+        *resident: trees that each call gets whole; they are placed on the devices once.
     """
-    mapped = jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0, devices=devices)
+    in_axes = (None, 0, *(None for _ in resident))
+    mapped = jax.pmap(step, axis_name=AXIS, in_axes=in_axes, out_axes=(None, None), donate_argnums=0, devices=devices)
+    placed = replicate(resident, devices)
 
-    return lambda state, batch: mapped(state, shard(batch, len(devices)))
+    return lambda state, batch: mapped(state, shard(batch, len(devices)), *placed)
 
 
 def pmap_examples(function: Callable, devices: Sequence[jax.Device]) -> Callable:

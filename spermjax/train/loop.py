@@ -59,7 +59,12 @@ def locate(session: Session, run: Run) -> Position:
         CheckpointError: checkpoints exist but all are damaged.
     """
     experiment = session.experiment
-    batches = training_batches(session.dataset.splits["train"], experiment.schedule.batch_size, experiment.seed)
+    batches = training_batches(
+        session.dataset.splits["train"],
+        experiment.schedule.batch_size,
+        experiment.seed,
+        yields="index" if session.resident else "batch",
+    )
     checkpoints = Checkpoints(run.checkpoints)
     state = session.initial_state()
     if restored := checkpoints.restore(jax.eval_shape(lambda: state)):

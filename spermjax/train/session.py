@@ -11,9 +11,9 @@ import optax
 from jaxtyping import Float
 
 from spermjax.config import Experiment
-from spermjax.data.batch import unpack
+from spermjax.data.batch import BatchIndex, PackedBatch, unpack
 from spermjax.data.examples import Dataset, Examples
-from spermjax.data.pipeline import padded_batches
+from spermjax.data.pipeline import fits_on_device, gather, padded_batches, whole
 from spermjax.models.build import build_model, init_params
 from spermjax.parallel import AXIS, choose_devices, pmap_examples, pmap_step
 from spermjax.train.keys import named
@@ -35,7 +35,10 @@ class Session:
         optimizer: transformation of the gradients.
         total_steps: steps in the run.
         steps_per_epoch: not rounded; batches may span epochs.
-        train_step: `(state, packed batch) -> (state, metrics)`.
+        resident: whether the training examples lie on the devices, so that a step needs
+            their places only.
+        train_step: `(state, packed batch) -> (state, metrics)`; or `(state, index of the
+            batch)` where the examples are resident.
     """
 
     experiment: Experiment
@@ -45,6 +48,7 @@ class Session:
     optimizer: optax.GradientTransformation
     total_steps: int
     steps_per_epoch: float
+    resident: bool
     train_step: Callable[..., Any]
 
     def initial_state(self) -> TrainState:
@@ -55,7 +59,7 @@ class Session:
 
 
 def build_session(experiment: Experiment, dataset: Dataset) -> Session:
-    """Builds model, optimiser and step; nothing is compiled yet.
+    """Builds model, optimiser and step, and places resident examples; nothing is compiled yet.
 
     Raises:
         ConfigError: the devices don't divide the batch, or guidance names what isn't there.
@@ -76,6 +80,12 @@ def build_session(experiment: Experiment, dataset: Dataset) -> Session:
         total_steps,
         AXIS,
     )
+    feed = experiment.data.feed
+    resident = feed == "device" or (feed == "auto" and fits_on_device(train, devices))
+
+    def resident_step(state: TrainState, chosen: BatchIndex, stored: PackedBatch):
+        return step(state, gather(stored, chosen.index))
+
     return Session(
         experiment=experiment,
         dataset=dataset,
@@ -84,7 +94,8 @@ def build_session(experiment: Experiment, dataset: Dataset) -> Session:
         optimizer=transformation,
         total_steps=total_steps,
         steps_per_epoch=steps_per_epoch,
-        train_step=pmap_step(step, devices),
+        resident=resident,
+        train_step=pmap_step(resident_step, devices, whole(train)) if resident else pmap_step(step, devices),
     )
 
 

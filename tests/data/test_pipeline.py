@@ -1,7 +1,11 @@
+import types
+
+import jax
 import numpy as np
 import pytest
 
-from spermjax.data.pipeline import padded_batches, training_batches
+from spermjax.data import pipeline
+from spermjax.data.pipeline import fits_on_device, gather, padded_batches, training_batches, whole
 from tests.train import tiny
 
 TRAIN = tiny.dataset().splits["train"]
@@ -45,3 +49,36 @@ def test_restored_state_yields_the_next_batch():
 def test_seeds_differ():
     first, second = (next(training_batches(TRAIN, 45, seed=seed)).index for seed in (0, 1))
     assert (first != second).any()
+
+
+def test_examples_on_the_device_give_the_streamed_batches_bit_for_bit():
+    """Gathered under jit by what the index iterator sends, over the seam of two epochs; also after a change of way."""
+    stored = jax.device_put(whole(TRAIN))
+    on_device = jax.jit(lambda chosen: gather(stored, chosen.index))
+    streamed = training_batches(TRAIN, 16, seed=4)
+    chosen = training_batches(TRAIN, 16, seed=4, yields="index")
+    for _ in range(5):
+        jax.tree.map(np.testing.assert_array_equal, on_device(next(chosen)), next(streamed))
+    resumed = training_batches(TRAIN, 16, seed=4, yields="index")
+    resumed.set_state(streamed.get_state())
+    jax.tree.map(np.testing.assert_array_equal, on_device(next(resumed)), next(streamed))
+    padding = np.array([3, -1], np.int32)
+    jax.tree.map(np.testing.assert_array_equal, jax.jit(gather)(stored, padding), gather(TRAIN, padding))
+
+
+def test_an_index_is_all_that_is_sent():
+    (sent,) = jax.tree.leaves(next(training_batches(TRAIN, 16, seed=0, yields="index")))
+    assert sent.shape == (16,) and sent.nbytes == 64
+
+
+def test_fit_is_judged_by_the_memory_there_is(monkeypatch):
+    """An accelerator's own memory, or the host's, which its virtual devices share."""
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(whole(TRAIN)))
+    monkeypatch.setattr(pipeline, "_RESIDENT_BYTES", 2 * size)
+    assert fits_on_device(TRAIN, jax.local_devices()[:2])
+    assert not fits_on_device(TRAIN, jax.local_devices()[:3])
+    small, large = (
+        types.SimpleNamespace(memory_stats=lambda n=n: {"bytes_limit": n}) for n in (4 * size - 1, 4 * size)
+    )
+    assert fits_on_device(TRAIN, [large, large])
+    assert not fits_on_device(TRAIN, [large, small])
