@@ -164,7 +164,19 @@ class Guidance:
     """Weight against the classification loss; 0 switches guidance off."""
     source: Literal["class_attention", "rollout"] = "class_attention"
     """Which map is guided."""
-    loss: Literal["outside_mass", "log_inside_mass", "kl"] = "log_inside_mass"
+    loss: Literal[
+        "outside_mass",
+        "log_inside_mass",
+        "kl",
+        "untouched_mass",
+        "reverse_kl",
+        "cross_entropy",
+        "mse",
+        "cosine",
+        "scaled_mse",
+        "scaled_bce",
+        "dice",
+    ] = "log_inside_mass"
     """How distance from the parts is measured (see docs/guidance.md)."""
     layers: tuple[int, ...] = (-1,)
     """Layers whose class attention is guided; negative counts from the last."""

@@ -12,32 +12,7 @@ from spermjax.interpret.grid import class_row, patch_mean
 from spermjax.interpret.methods.attention import rollout_map
 from spermjax.models.attention.contract import AttentionSpec
 from spermjax.parts import PARTS, REGIONS, region
-from spermjax.registry import Registry
-
-EPSILON = 1e-8
-
-LOSSES: Registry = Registry("guidance loss")
-
-
-@LOSSES.register("outside_mass")
-def outside_mass(attention: Float[Array, "... patches"], coverage: Float[Array, "... patches"]) -> Float[Array, "..."]:
-    """Share of the attention that lies outside the part: 1 - sum a m."""
-    return 1.0 - (attention * coverage).sum(-1)
-
-
-@LOSSES.register("log_inside_mass")
-def log_inside_mass(
-    attention: Float[Array, "... patches"], coverage: Float[Array, "... patches"]
-) -> Float[Array, "..."]:
-    """Surprise at attention lying on the part: -log sum a m."""
-    return -jnp.log((attention * coverage).sum(-1) + EPSILON)
-
-
-@LOSSES.register("kl")
-def kl(attention: Float[Array, "... patches"], coverage: Float[Array, "... patches"]) -> Float[Array, "..."]:
-    """Kullback-Leibler divergence of the attention from the part's own distribution, sum t log(t / a)."""
-    wanted = coverage / (coverage.sum(-1, keepdims=True) + EPSILON)
-    return (wanted * (jnp.log(wanted + EPSILON) - jnp.log(attention + EPSILON))).sum(-1)
+from spermjax.train.attention_losses import LOSSES, normalised
 
 
 def deciding_table(task: Task, guidance: Guidance) -> Bool[np.ndarray, "outputs parts"]:
@@ -116,8 +91,7 @@ def guidance_loss(
     else:
         layers = attention[jnp.asarray(guidance.layers)]
         rows = class_row(layers[:, :, jnp.asarray(guidance.heads)] if guidance.heads else layers, spec)
-    rows = rows / (rows.sum(-1, keepdims=True) + EPSILON)
-    losses = LOSSES[guidance.loss](rows, coverage[None, :, None]).mean(axis=(0, 2))
+    losses = LOSSES[guidance.loss](normalised(rows), coverage[None, :, None]).mean(axis=(0, 2))
     return jnp.where(defined, losses, 0.0), defined.astype(jnp.float32)
 
 
