@@ -22,8 +22,8 @@ class Builder(ClassFolderBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Get HuSHeM.rar from https://doi.org/10.17632/tt3yj2pf38.3 and unpack it, so that the folder holds "
-        "HuSHeM/01_Normal/image_001.BMP and so on, with 02_Tapered, 03_Pyriform and 04_Amorphous beside it."
+        "Get HuSHeM.rar from https://doi.org/10.17632/tt3yj2pf38.3 and give it, or the folder that it unpacks to, with "
+        "HuSHeM/01_Normal/image_001.BMP and so on, and 02_Tapered, 03_Pyriform and 04_Amorphous beside it."
     )
     LICENSE = "CC BY 4.0"
     HOMEPAGE = "https://doi.org/10.17632/tt3yj2pf38.3"

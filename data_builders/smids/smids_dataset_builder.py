@@ -13,7 +13,7 @@ class Builder(ClassFolderBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Get SMIDS.zip from https://doi.org/10.17632/6xvdhc9fyb.1 and unpack it, so that the folder holds "
+        "Get SMIDS.zip from https://doi.org/10.17632/6xvdhc9fyb.1 and give it, or the folder that it unpacks to, with "
         "SMIDS/Normal_Sperm, SMIDS/Abnormal_Sperm and SMIDS/Non-Sperm with their images."
     )
     LICENSE = "CC BY 4.0"

@@ -17,7 +17,7 @@ HELP = """\
 Usage: spermjax data COMMAND NAME [OPTIONS]
 
 Commands:
-  prepare   make a data set ready from its unpacked archive
+  prepare   make a data set ready from its archive or folder
   check     find duplicates and re-crops of one cell, which must not be split
   show      write a contact sheet with part outlines
   describe  print splits, counts, licence and fingerprint
@@ -44,14 +44,14 @@ def prepare(
     overwrite: Flag = False,
     skip_bad: Flag = False,
 ) -> int:
-    """Make a data set ready from its unpacked archive.
+    """Make a data set ready from its archive or folder.
 
     All files are checked first, and every bad one is named; a set is prepared whole or
     not at all, unless bad files are to be left out. Images never leave this machine.
 
     Args:
         name: data set, or set/configuration.
-        manual_dir: folder that holds the unpacked archive.
+        manual_dir: the archive as published (zip, rar), or the folder that it unpacks to.
         data_dir: where prepared sets live (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets).
         overwrite: prepare again what is prepared already.
         skip_bad: leave out bad files, and write a list of them.
@@ -82,7 +82,7 @@ def check(
 
     Args:
         name: data set, or set/configuration.
-        manual_dir: folder that holds the unpacked archive.
+        manual_dir: the archive as published (zip, rar), or the folder that it unpacks to.
         data_dir: where prepared sets live.
         out: folder for the results (default: check/NAME).
         json: print JSON.
@@ -110,7 +110,7 @@ def show(
 
     Args:
         name: data set, or set/configuration.
-        manual_dir: folder that holds the unpacked archive.
+        manual_dir: the archive as published (zip, rar), or the folder that it unpacks to.
         data_dir: where prepared sets live.
         out: the PNG to write (default: NAME.png).
         split: the split to show; all when not given.
@@ -135,7 +135,7 @@ def describe(
 
     Args:
         name: data set, or set/configuration.
-        manual_dir: folder that holds the unpacked archive.
+        manual_dir: the archive as published (zip, rar), or the folder that it unpacks to.
         data_dir: where prepared sets live.
         json: print JSON.
     """

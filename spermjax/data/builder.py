@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import tensorflow_datasets as tfds
 
@@ -70,18 +70,39 @@ class SpermBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return cls.MANUAL_DOWNLOAD_INSTRUCTIONS is not None
 
     @classmethod
+    def has_configuration(cls, name: str) -> bool:
+        """Whether there is a configuration of this name."""
+        return name in cls.builder_configs
+
+    @classmethod
+    def open(cls, data_dir: Path, configuration: str | None, root: Path | None) -> Self:
+        """A builder, which reads the set in `data_dir` if it is prepared.
+
+        Args:
+            data_dir: where prepared sets live.
+            configuration: its name; None for the default.
+            root: the source files, where they are at hand. A set of one's own learns
+                its classes from them.
+        """
+        return cls(data_dir=data_dir, config=configuration)
+
+    @classmethod
     def root(cls, manual_dir: Path | None) -> Path:
         """The folder that the other methods get.
 
         Args:
-            manual_dir: the archive's top folder, or one above it; ignored by a set
-                without an archive, whose root is the builder's own package folder.
+            manual_dir: the archive's top folder, or one or two above it; ignored by a
+                set without an archive, whose root is the builder's own package folder.
         """
         if manual_dir is None or not cls.needs_archive():
             return Path(inspect.getfile(cls)).parent
         root = manual_dir
-        while cls.ARCHIVE_FOLDER and (root / cls.ARCHIVE_FOLDER).is_dir():
-            root = root / cls.ARCHIVE_FOLDER
+        while cls.ARCHIVE_FOLDER:
+            inner = (*root.glob(cls.ARCHIVE_FOLDER), *sorted(root.glob(f"*/{cls.ARCHIVE_FOLDER}")))
+            found = [path for path in inner if path.is_dir()]
+            if not found:
+                break
+            root = found[0]
         return root
 
     def source_files(self, root: Path) -> list[Path]:

@@ -35,7 +35,7 @@ def builder_class(name: str) -> "tuple[type[SpermBuilder], str | None]":
         cls = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"The builder {module}:{attribute} can't be imported: {error}.") from error
-    if configuration and configuration not in cls.builder_configs:
+    if configuration and not cls.has_configuration(configuration):
         hint = nearest(configuration, cls.builder_configs)
         raise ConfigError(f"Data set {dataset!r} has no configuration {configuration!r}. {hint}")
     return cls, configuration or None

@@ -12,12 +12,14 @@ import hashlib
 import io
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
+from spermjax.data.archives import find_archive, unpack
 from spermjax.data.builder import Problem, SpermBuilder
 from spermjax.data.catalogue import builder_class
 from spermjax.data.progress import bar
@@ -57,7 +59,7 @@ def prepare(
 
     Args:
         name: data set, or `set/configuration`.
-        manual_dir: folder of the unpacked archive. Not needed for a synthetic set, nor
+        manual_dir: the archive as published, or the folder of the unpacked one. Not needed for a synthetic set, nor
             when the set is prepared; when given, the set is made sure to be of its files.
         data_dir: where prepared sets live; $TFDS_DATA_DIR or ~/tensorflow_datasets when
             not given.
@@ -75,10 +77,9 @@ def prepare(
     """
     cls, configuration = builder_class(name)
     data_dir = Path(data_dir or default_data_dir()).expanduser()
-    builder = cls(data_dir=data_dir, config=configuration)
-    directory = Path(builder.data_path)
-    stored = _stored_fingerprint(directory)
-    if builder.needs_archive() and manual_dir is None:
+    if cls.needs_archive() and manual_dir is None:
+        builder = cls.open(data_dir, configuration, None)
+        stored = _stored_fingerprint(builder)
         if stored and not overwrite:
             return _prepared(builder, stored)
         lacking = "To prepare it again, its files are needed." if stored else f"It is not prepared in {data_dir}."
@@ -86,24 +87,26 @@ def prepare(
             f"Data set {name!r}: {lacking} {cls.MANUAL_DOWNLOAD_INSTRUCTIONS} "
             f"Then: spermjax data prepare {name} --manual-dir DIR"
         )
-    root = _root(cls, name, manual_dir)
-    fingerprint = _source_fingerprint(builder, root)
-    if stored == fingerprint and not overwrite:
-        return _prepared(builder, fingerprint)
-    skipped = _check(builder, name, root, skip_bad, progress)
-    with _writing(data_dir, builder) as workspace:
-        stored = _stored_fingerprint(directory)
-        if stored != fingerprint or overwrite:
-            if directory.exists() and stored != fingerprint:
-                logging.warning("%s was prepared from other files than those in %s; preparing it again.", name, root)
-            fresh = cls(data_dir=workspace, config=configuration)
-            fresh.skipped = builder.skipped
-            _write(fresh, root, workspace, progress)
-            written = Path(fresh.data_path)
-            _write_skipped(written, skipped)
-            (written / FINGERPRINT).write_text(fingerprint + "\n")
-            _replace(written, directory, workspace)
-    return _prepared(cls(data_dir=data_dir, config=configuration), fingerprint)
+    with _source(cls, name, manual_dir, data_dir) as root:
+        builder = cls.open(data_dir, configuration, root)
+        fingerprint = _source_fingerprint(builder, root)
+        if _stored_fingerprint(builder) != fingerprint or overwrite:
+            skipped = _check(builder, name, root, skip_bad, progress)
+            with _private_folder(data_dir, f"preparing-{builder.info.full_name}", name) as workspace:
+                stored = _stored_fingerprint(builder)
+                if stored != fingerprint or overwrite:
+                    if stored not in (None, fingerprint):
+                        logging.warning(
+                            "%s was prepared from other files than those in %s; preparing it again.", name, root
+                        )
+                    fresh = cls.open(workspace, configuration, root)
+                    fresh.skipped = builder.skipped
+                    _write(fresh, root, workspace, progress)
+                    written = Path(fresh.data_path)
+                    _write_skipped(written, skipped)
+                    (written / FINGERPRINT).write_text(fingerprint + "\n")
+                    _replace(written, Path(builder.data_path), workspace)
+        return _prepared(cls.open(data_dir, configuration, root), fingerprint)
 
 
 def default_data_dir() -> Path:
@@ -121,23 +124,32 @@ def _prepared(builder: SpermBuilder, fingerprint: str) -> PreparedSet:
     return PreparedSet(builder, directory, fingerprint, skipped)
 
 
-def _stored_fingerprint(directory: Path) -> str | None:
+def _stored_fingerprint(builder: SpermBuilder) -> str | None:
     """The fingerprint beside a prepared set; it is the last file to be written."""
-    path = directory / FINGERPRINT
+    path = Path(builder.data_path) / FINGERPRINT
     return path.read_text().strip() if path.exists() else None
 
 
-def _root(cls: type[SpermBuilder], name: str, manual_dir: Path | None) -> Path:
+@contextlib.contextmanager
+def _source(cls: type[SpermBuilder], name: str, manual_dir: Path | None, data_dir: Path) -> Iterator[Path]:
+    """The root of a set's source files; those of an archive are there as long as the context lasts."""
     if manual_dir is None or not cls.needs_archive():
-        return cls.root(None)
-    folder = Path(manual_dir).expanduser()
+        yield cls.root(None)
+        return
+    source = Path(manual_dir).expanduser()
     try:
-        if folder.is_dir() and any(folder.iterdir()):
-            return cls.root(folder)
-        state = "is empty" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
+        if not source.exists() or (source.is_dir() and not any(source.iterdir())):
+            state = "is empty" if source.exists() else "does not exist"
+            raise DataError(f"The manual directory {source} of {name!r} {state}. {cls.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+        archive = find_archive(source)
     except OSError as error:
-        state = f"can't be read ({error.strerror})"
-    raise DataError(f"The manual directory {folder} of {name!r} {state}. {cls.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+        raise DataError(f"The manual directory {source} of {name!r} can't be read ({error.strerror}).") from error
+    if archive is None:
+        yield cls.root(source)
+        return
+    with _private_folder(data_dir, f"unpacking-{name}", name) as folder:
+        unpack(archive, folder)
+        yield cls.root(folder)
 
 
 def _source_fingerprint(builder: SpermBuilder, root: Path) -> str:
@@ -179,25 +191,25 @@ def _write_skipped(directory: Path, problems: list[Problem]) -> None:
 
 
 @contextlib.contextmanager
-def _writing(data_dir: Path, builder: SpermBuilder) -> Iterator[Path]:
-    """A private empty folder in `data_dir`, for one process at a time, removed at the end.
+def _private_folder(data_dir: Path, purpose: str, name: str) -> Iterator[Path]:
+    """An empty folder in `data_dir`, for one process at a time, removed at the end.
 
     What a killed process left in it is removed at the start.
     """
-    workspace = data_dir / f".preparing-{builder.info.full_name.replace('/', '-')}"
+    folder = data_dir / f".{re.sub(r'[^A-Za-z0-9._]+', '-', purpose)}"
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        with workspace.with_suffix(workspace.suffix + ".lock").open("w") as lock:
+        with folder.with_suffix(folder.suffix + ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            shutil.rmtree(workspace, ignore_errors=True)
-            workspace.mkdir()
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
             try:
-                yield workspace
+                yield folder
             finally:
-                shutil.rmtree(workspace, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise DataError(
-            f"Data set {builder.name!r} can't be written to {data_dir} ({error.strerror or error}); "
+            f"Data set {name!r} can't be written to {data_dir} ({error.strerror or error}); "
             "nothing was changed. Make room or give another folder: --data-dir DIR or $TFDS_DATA_DIR."
         ) from error
 

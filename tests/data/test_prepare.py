@@ -187,7 +187,8 @@ def test_without_source_it_says_what_to_get(name, data_dir):
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [("absent", "does not exist"), ("empty", "is empty"), ("file", "is a file")]
+    ("kind", "words"),
+    [("absent", "does not exist"), ("empty", "is empty"), ("file", "is a file but neither")],
 )
 def test_wrong_manual_directory(kind, words, tmp_path, data_dir):
     folder = tmp_path / kind
