@@ -34,12 +34,23 @@ class Data:
     not streaks of its edge. Taken from the source outside `crop`; evaluation sees the central square alone."""
     align_head: bool = False
     """Rotate each cell so that its head's axis points up, where part masks tell the axis."""
-    split: Literal["official", "holdout", "kfold"] = "official"
-    """How examples are divided: as published, one grouped hold-out, or grouped stratified folds."""
+    split: Literal["official", "holdout", "kfold", "leave_one_group_out", "literature", "literature_grouped"] = (
+        "official"
+    )
+    """How examples are divided (see docs/splits.md). `literature` draws single images at random, 70/15/15, and leaks:
+    it is there to measure by how much against `literature_grouped`, which keeps groups whole."""
     folds: int = 5
     """Number of folds for `--data.split kfold`; `holdout` keeps one part in `folds` for validation."""
     fold: int = 0
-    """Which fold is the validation split."""
+    """Which fold, or which group of `leave_one_group_out` in the order of their names, is held out."""
+    inner_fold: int | None = None
+    """Nested validation: what is held out becomes the test split, and this one of `folds` inner folds of the rest is
+    the validation split."""
+    repeat: int = 0
+    """Which repetition of the division; each is another one, for repeated k-fold."""
+    groups: Path | None = None
+    """CSV file with columns `id` and `group` (`spermjax data check` writes it) that takes the place of the data set's
+    own groups, so that no split divides duplicates."""
     split_seed: int = 0
     """Seed of the division; kept apart from the training seed so that seeds compare on the same split."""
     limit: int | None = None

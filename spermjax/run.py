@@ -4,6 +4,7 @@ runs/<experiment>/<run id>/
     config.json       the experiment
     environment.json  versions, devices, command
     data.json         fingerprint, protocol, splits with their ids
+    groups.csv        the groups that were given in place of the data set's own, if any
     metrics.jsonl     every logged value, in order of steps
     checkpoints/      latest and best
     evaluation/       scores and predictions by split
@@ -47,6 +48,10 @@ class Run:
     def report(self) -> Path:
         return self.path / "report" / "index.html"
 
+    @property
+    def groups(self) -> Path:
+        return self.path / "groups.csv"
+
     def evaluation(self, split: str) -> Path:
         """Scores on a split; the predictions lie beside it as CSV."""
         return self.path / "evaluation" / f"{split}.json"
@@ -55,8 +60,11 @@ class Run:
         return self.path / "explanations" / split
 
     def experiment(self) -> Experiment:
-        """The experiment that the run was started with."""
-        return Experiment.from_dict(read_json(self.path / "config.json"))
+        """The experiment that the run was started with; given groups are read from the run folder's own copy."""
+        experiment = Experiment.from_dict(read_json(self.path / "config.json"))
+        if experiment.data.groups is None:
+            return experiment
+        return dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, groups=self.groups))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -94,8 +102,11 @@ def create(experiment: Experiment) -> Run:
                 "Give another --tracking.run-id, or the same options as before."
             )
         return Run(path)
+    run = Run(path)
+    if experiment.data.groups is not None:
+        write_atomic(run.groups, experiment.data.groups.read_text(encoding="utf-8"))
     write_json(config, experiment.to_dict())
-    return Run(path)
+    return run
 
 
 def find(path: Path) -> Run:

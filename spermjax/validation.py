@@ -46,6 +46,8 @@ POSITIVE = (
 )
 NOT_NEGATIVE = (
     "data.margin",
+    "data.fold",
+    "data.repeat",
     "model.registers",
     "optim.weight_decay",
     "loss.mixup",
@@ -151,8 +153,18 @@ def _relations(experiment: Experiment) -> Iterable[str]:
         )
     if data.folds < 2:
         yield f"--data.folds is {data.folds}; it must be 2 or more"
-    elif not 0 <= data.fold < data.folds:
-        yield f"--data.fold is {data.fold}; with --data.folds {data.folds} it runs from 0 to {data.folds - 1}"
+    else:
+        numbered = {"--data.inner-fold": data.inner_fold}
+        if data.split != "leave_one_group_out":
+            numbered["--data.fold"] = data.fold
+        for option, fold in numbered.items():
+            if fold is not None and not 0 <= fold < data.folds:
+                yield f"{option} is {fold}; with --data.folds {data.folds} it runs from 0 to {data.folds - 1}"
+    if data.inner_fold is not None and data.split in ("official", "literature", "literature_grouped"):
+        yield (
+            f"--data.inner-fold is given, but --data.split {data.split} has a validation split of its own; "
+            "choose kfold, holdout or leave_one_group_out"
+        )
     if guidance.weight > 0:
         for layer in guidance.layers:
             if not -model.depth <= layer < model.depth:

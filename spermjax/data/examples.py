@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from spermjax import config
-from spermjax.data import geometry, splits
+from spermjax.data import division, geometry, splits
 from spermjax.data.builder import SpermBuilder
+from spermjax.data.groups import read_groups
 from spermjax.data.images import pixels, read_image
 from spermjax.data.prepare import prepare
 from spermjax.data.progress import bar
@@ -108,7 +110,14 @@ def load(data: config.Data, *, progress: bool = True) -> Dataset:
         DataError: when it can't be prepared or read, or splits share a group.
     """
     undivided = load_undivided(data, progress=progress)
-    divided, protocol = _divide(undivided.splits, undivided.task, data)
+    stored = undivided.splits
+    if data.groups is not None:
+        group_of = read_groups(data.groups, [name for examples in stored.values() for name in examples.id])
+        stored = {
+            split: dataclasses.replace(examples, group=tuple(group_of[name] for name in examples.id))
+            for split, examples in stored.items()
+        }
+    divided, protocol = _divide(stored, undivided.task, data)
     divided |= {split: examples.without_margin() for split, examples in divided.items() if split != "train"}
     return dataclasses.replace(undivided, splits=divided, protocol=protocol)
 
@@ -232,20 +241,23 @@ def _divide(stored: dict[str, Examples], task: Task, data: config.Data) -> tuple
         how = f"official split of {data.name}"
     else:
         pool = _concatenate([examples for split, examples in stored.items() if split != "test"])
-        if data.split == "kfold":
-            chosen = splits.kfold(pool.group, pool.label, folds=data.folds, fold=data.fold, seed=data.split_seed)
-            how = f"fold {data.fold} of {data.folds} of {data.name}"
-        else:
-            chosen = splits.holdout(pool.group, pool.label, folds=data.folds, seed=data.split_seed)
-            how = f"hold-out of one part in {data.folds} of {data.name}"
-        how += f" (grouped, stratified, split seed {data.split_seed})"
         if task.kind == "single_label":
             splits.warn_of_rare(pool.label, task.names, pool.group, data.folds)
+        chosen, how = division.divide(pool.id, pool.group, pool.label, data)
         divided = {split: pool.take(indices) for split, indices in chosen.items()}
-        if "test" in stored:
+        if "test" in stored and "test" in divided:
+            how += ", the official test split left out"
+        elif "test" in stored:
             divided["test"] = stored["test"]
             how += ", the official test split kept apart"
-    splits.check_disjoint({split: examples.group for split, examples in divided.items()})
+    if data.groups is not None:
+        how += f", groups of {data.groups.name}"
+    groups = {split: examples.group for split, examples in divided.items()}
+    if data.split == "literature":
+        how += f"; {division.leakage(groups)}"
+        logging.warning("%s", how)
+    else:
+        splits.check_disjoint(groups)
     counts = {split: f"{split} {len(examples)}" for split, examples in divided.items()}
     if data.limit is not None:
         train = divided["train"]

@@ -2,21 +2,25 @@
 
 Cells that belong together (one patient, one field, one head photographed twice) share
 a group, and a group is never divided. Within each stratum the groups are ordered by a
-hash of their name and cut into `folds` equal stretches, so that the order in which
-examples arrive doesn't matter, and a new image moves only those at the cuts.
+hash of their name and cut into stretches, so that the order in which examples arrive
+doesn't matter. Even strata and a division that nothing ever changes exclude each other;
+this one comes near: a new group moves at most one other at each cut of its own stratum,
+and none elsewhere, unless it makes a rare stratum a common one.
 """
 
 import hashlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from spermjax.errors import ConfigError, DataError
 
 OFFICIAL = ("train", "validation", "test")
+
+Seed = int | str
 
 
 def official(available: Sequence[str], name: str) -> tuple[str, ...]:
@@ -41,7 +45,7 @@ def official(available: Sequence[str], name: str) -> tuple[str, ...]:
 
 
 def kfold(
-    groups: Sequence[str], label: Int[np.ndarray, "n *attributes"], *, folds: int, fold: int, seed: int
+    groups: Sequence[str], label: Int[np.ndarray, "n *attributes"], *, folds: int, fold: int, seed: Seed
 ) -> dict[str, Int[np.ndarray, "_"]]:
     """One fold of a grouped, stratified k-fold division.
 
@@ -53,7 +57,7 @@ def kfold(
         seed: another seed gives another division.
 
     Returns:
-        Ascending indices of `train` and `validation`.
+        Ascending indices of `train` and `validation`, the fold that is held out.
 
     Raises:
         ConfigError: when there is no such fold.
@@ -73,10 +77,62 @@ def kfold(
 
 
 def holdout(
-    groups: Sequence[str], label: Int[np.ndarray, "n *attributes"], *, folds: int, seed: int
+    groups: Sequence[str], label: Int[np.ndarray, "n *attributes"], *, folds: int, seed: Seed
 ) -> dict[str, Int[np.ndarray, "_"]]:
     """One grouped, stratified part in `folds` for validation: the first fold of `kfold`."""
     return kfold(groups, label, folds=folds, fold=0, seed=seed)
+
+
+def leave_one_group_out(groups: Sequence[str], fold: int) -> dict[str, Int[np.ndarray, "_"]]:
+    """One whole group for validation, such as a patient.
+
+    Args:
+        groups: the group of each example.
+        fold: which group, from 0, in the order of their names.
+
+    Returns:
+        Ascending indices of `train` and `validation`.
+
+    Raises:
+        ConfigError: when there is no such group.
+        DataError: when there is one group alone.
+    """
+    names = sorted(set(groups))
+    if len(names) < 2:
+        raise DataError(f"All examples are of one group ({names[0]}), so none can be left out; choose another split.")
+    if not 0 <= fold < len(names):
+        raise ConfigError(f"There is no group {fold} to leave out: --data.fold runs from 0 to {len(names) - 1}.")
+    held_out = np.array([group == names[fold] for group in groups])
+    return {"train": np.flatnonzero(~held_out), "validation": np.flatnonzero(held_out)}
+
+
+def partition(
+    groups: Sequence[str], label: Int[np.ndarray, "n *attributes"], *, shares: Mapping[str, float], seed: Seed
+) -> dict[str, Int[np.ndarray, "_"]]:
+    """One grouped, stratified division into parts of unequal size.
+
+    Args:
+        groups: the group of each example.
+        label: class of each example, or attributes with -1 for a missing one.
+        shares: name of each part and its share of the examples; they sum to 1.
+        seed: another seed gives another division.
+
+    Returns:
+        Ascending indices of each part.
+
+    Raises:
+        DataError: when a part gets no example.
+    """
+    least = int(np.ceil(1.0 / min(shares.values())))
+    cuts = np.cumsum(list(shares.values()))[:-1]
+    part_of: dict[str, int] = {}
+    for _, names, centre in _ordered(groups, strata(groups, label), least=least, seed=seed):
+        part_of |= dict(zip(names, np.searchsorted(cuts, centre, side="right").tolist(), strict=True))
+    part = np.array([part_of[group] for group in groups])
+    indices = {name: np.flatnonzero(part == i) for i, name in enumerate(shares)}
+    if empty := [name for name, members in indices.items() if not len(members)]:
+        raise DataError(f"{len(part_of)} groups of examples leave {' and '.join(empty)} empty; choose another split.")
+    return indices
 
 
 def strata(groups: Sequence[str], label: Int[np.ndarray, "n *attributes"]) -> dict[str, Hashable]:
@@ -95,7 +151,7 @@ def strata(groups: Sequence[str], label: Int[np.ndarray, "n *attributes"]) -> di
     return {group: min(count, key=lambda value: (-count[value], value)) for group, count in counts.items()}
 
 
-def assign(groups: Sequence[str], stratum: Mapping[str, Hashable], *, folds: int, seed: int) -> Int[np.ndarray, "n"]:
+def assign(groups: Sequence[str], stratum: Mapping[str, Hashable], *, folds: int, seed: Seed) -> Int[np.ndarray, "n"]:
     """The fold of each example.
 
     Strata of fewer groups than folds are pooled, so that many rare combinations of
@@ -111,23 +167,15 @@ def assign(groups: Sequence[str], stratum: Mapping[str, Hashable], *, folds: int
     Returns:
         Numbers in [0, folds), equal within a group.
     """
-    sizes = Counter(groups)
-    population = Counter(stratum[group] for group in sizes)
-    members: dict[Hashable, list[str]] = defaultdict(list)
-    for group in sizes:
-        members[stratum[group] if population[stratum[group]] >= folds else "rare"].append(group)
     fold_of: dict[str, int] = {}
-    for value, names in members.items():
-        names.sort(key=lambda name: _hash(seed, name))
-        size = np.array([sizes[name] for name in names])
-        centre = (np.cumsum(size) - size / 2) / size.sum()
+    for value, names, centre in _ordered(groups, stratum, least=folds, seed=seed):
         start = _hash(seed, f"stratum {value}")
         fold_of |= {name: (int(c * folds) + start) % folds for name, c in zip(names, centre, strict=True)}
     return np.array([fold_of[group] for group in groups], dtype=np.int32)
 
 
 def subset(
-    ids: Sequence[str], label: Int[np.ndarray, "n *attributes"], *, limit: int, seed: int
+    ids: Sequence[str], label: Int[np.ndarray, "n *attributes"], *, limit: int, seed: Seed
 ) -> Int[np.ndarray, "_"]:
     """A stratified choice of examples; a smaller one lies within each larger one.
 
@@ -184,5 +232,23 @@ def warn_of_rare(label: Int[np.ndarray, "n"], names: Sequence[str], groups: Sequ
             logging.warning("class %s has %d groups, so it is not in each of %d folds", name, count, folds)
 
 
-def _hash(seed: int, name: str) -> int:
+def _ordered(
+    groups: Sequence[str], stratum: Mapping[str, Hashable], *, least: int, seed: Seed
+) -> Iterator[tuple[Hashable, list[str], Float[np.ndarray, "_"]]]:
+    """Each stratum's groups in the order of their hashes, and where in it, from 0 to 1, each group's middle lies.
+
+    Strata of fewer groups than `least` are pooled as `rare`.
+    """
+    sizes = Counter(groups)
+    population = Counter(stratum[group] for group in sizes)
+    members: dict[Hashable, list[str]] = defaultdict(list)
+    for group in sizes:
+        members[stratum[group] if population[stratum[group]] >= least else "rare"].append(group)
+    for value, names in members.items():
+        names.sort(key=lambda name: _hash(seed, name))
+        size = np.array([sizes[name] for name in names])
+        yield value, names, (np.cumsum(size) - size / 2) / size.sum()
+
+
+def _hash(seed: Seed, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}\0{name}".encode()).digest()[:8], "big")

@@ -100,16 +100,24 @@ def load_trained(path: Path, *, manual_dir: Path | None = None, data_dir: Path |
 
 
 def check_same_data(run: Run, dataset: Dataset) -> None:
-    """Refuses to go on with a run on other data than it was started with.
+    """Refuses to go on with a run on other data, or other splits, than it was started with.
 
     Raises:
-        DataError: the fingerprints differ.
+        DataError: the fingerprints or the splits differ.
     """
-    stored = read_json(run.path / "data.json")["fingerprint"]
-    if stored != dataset.fingerprint:
+    stored = read_json(run.path / "data.json")
+    then, now = stored["fingerprint"], dataset.fingerprint
+    if then != now:
         raise DataError(
-            f"The data of {run.path} have changed: fingerprint {stored[:12]} then, {dataset.fingerprint[:12]} now. "
+            f"The data of {run.path} have changed: fingerprint {then[:12]} then, {now[:12]} now. "
             "Point --data-dir or --manual-dir to the data of then, or start a new run."
+        )
+    ids_then = {split: values["ids"] for split, values in stored["splits"].items()}
+    ids_now = {split: list(examples.id) for split, examples in dataset.splits.items()}
+    if changed := [split for split in sorted(ids_then | ids_now) if ids_then.get(split) != ids_now.get(split)]:
+        raise DataError(
+            f"The splits of {run.path} are no longer those of its start: {', '.join(changed)} differ. "
+            "Give the --data.groups of then, or start a new run."
         )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from spermjax import config
 from spermjax.data.catalogue import builder_class
-from spermjax.data.examples import load, read_images
+from spermjax.data.examples import load, load_undivided, read_images
 from spermjax.data.prepare import prepare
 from spermjax.errors import ConfigError, DataError
 
@@ -58,6 +59,50 @@ def test_folds_cover_the_set_once_and_keep_duplicates_together(data_dir):
             assert examples.image.shape == (len(examples), 32, 32, 3)
         seen += validation.id
     assert len(seen) == len(set(seen)) == 12
+
+
+def grouped(path, data_dir, group_of) -> config.Data:
+    """HuSHeM's dummy data with a file of groups."""
+    whole = load_undivided(dummy("hushem", data_dir), progress=False).splits["full"]
+    lines = [f'"{name}",{group_of(i)}' for i, name in enumerate(whole.id)]
+    path.write_text("\n".join(["id,group", *lines]))
+    return dummy("hushem", data_dir, groups=path, split="kfold", folds=2)
+
+
+def test_given_groups_take_the_place_of_the_set_s_own(data_dir, tmp_path):
+    data = grouped(tmp_path / "groups.csv", data_dir, lambda i: f"pair {i // 2}")
+    dataset = load(data, progress=False)
+    train, validation = dataset.splits["train"], dataset.splits["validation"]
+    for examples in (train, validation):
+        assert all(count == 2 for count in Counter(examples.group).values())
+    assert not set(train.group) & set(validation.group) and "groups of groups.csv" in dataset.protocol
+
+
+def test_official_split_that_divides_a_given_group_is_refused(data_dir, tmp_path):
+    stored = load_undivided(dummy("mhsma", data_dir), progress=False).splits
+    names = [name for examples in stored.values() for name in examples.id]
+    (tmp_path / "groups.csv").write_text("id,group\n" + "".join(f"{name},one\n" for name in names))
+    with pytest.raises(DataError, match=r"train and validation share 1 groups.*one.*--data.split kfold"):
+        load(dummy("mhsma", data_dir, groups=tmp_path / "groups.csv"), progress=False)
+
+
+def test_literature_s_split_divides_groups_and_says_how_many(data_dir, tmp_path, caplog):
+    data = grouped(tmp_path / "groups.csv", data_dir, lambda i: f"pair {i // 2}")
+    leaking = load(dataclasses.replace(data, split="literature"), progress=False)
+    trained = set(leaking.splits["train"].group)
+    count = sum(group in trained for group in leaking.splits["test"].group)
+    assert set(leaking.splits) == {"train", "validation", "test"}
+    assert f"{count} of {len(leaking.splits['test'])} test examples share a group" in leaking.protocol
+    assert "not grouped" in leaking.protocol and "LEAKS" in leaking.protocol and "LEAKS" in caplog.text
+
+
+def test_nested_division_leaves_the_official_test_split_out(data_dir):
+    official = load(dummy("mhsma", data_dir), progress=False)
+    nested = load(dummy("mhsma", data_dir, split="kfold", folds=2, inner_fold=0), progress=False)
+    used = {name for examples in nested.splits.values() for name in examples.id}
+    assert set(nested.splits) == {"train", "validation", "test"}
+    assert used == set(official.splits["train"].id) | set(official.splits["validation"].id)
+    assert "left out" in nested.protocol
 
 
 def test_test_split_is_kept_apart_from_folds(data_dir):

@@ -13,6 +13,10 @@ from spermjax.validation import validate
         (Data(margin=8), "set the crop"),
         (Data(margin=-1), r"--data.margin is -1; it must be 0 or more"),
         (Data(crop=48, image_size=96, margin=3), "a multiple of 2 with --data.crop 48 and --data.image-size 96"),
+        (Data(split="kfold", inner_fold=5), "--data.inner-fold is 5; with --data.folds 5 it runs from 0 to 4"),
+        (Data(split="official", inner_fold=0), "official has a validation split of its own"),
+        (Data(split="leave_one_group_out", fold=-1), "--data.fold is -1"),
+        (Data(repeat=-1), "--data.repeat is -1"),
         (Data(crop=50, image_size=64, margin=8), "a multiple of 32"),
     ],
 )
@@ -21,6 +25,13 @@ def test_refused(data, words):
         validate(Experiment(data=data))
 
 
-@pytest.mark.parametrize("data", [Data(crop=48, image_size=48, margin=8), Data(crop=48, image_size=96, margin=16)])
+@pytest.mark.parametrize(
+    "data",
+    [
+        Data(crop=48, image_size=48, margin=8),
+        Data(crop=48, image_size=96, margin=16),
+        Data(split="leave_one_group_out", fold=100, inner_fold=4),
+    ],
+)
 def test_allowed(data):
     validate(Experiment(data=data))

@@ -1,15 +1,19 @@
 """Divisions keep groups whole, classes even, and everybody in place."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
 
 from spermjax.data import splits
 from spermjax.errors import ConfigError, DataError
 
 SEEDS = st.integers(0, 2**32)
+SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
 
 
 @st.composite
@@ -71,15 +75,85 @@ def test_each_class_is_spread_evenly(counts, seed, folds):
         assert set(per_fold) <= {count // folds, -(-count // folds)}
 
 
+@settings(max_examples=50, deadline=None)
+@given(sets(), SEEDS, st.integers(2, 6))
+def test_a_new_group_moves_at_most_one_other_at_each_cut_of_its_own_stratum(data, seed, folds):
+    groups, label = data
+    before = splits.strata(groups, label)
+    grown, label = [*groups, "new"], np.append(label, 0)
+    after = splits.strata(grown, label)
+    common = Counter(before.values())
+    if common[(0,)] < folds:  # It may turn a rare stratum into a common one, whose groups then leave the others.
+        return
+    fold = splits.assign(groups, before, folds=folds, seed=seed)
+    fold_after = splits.assign(grown, after, folds=folds, seed=seed)[:-1]
+    moved = {group for group, a, b in zip(groups, fold, fold_after, strict=True) if a != b}
+    assert len(moved) <= folds - 1
+    assert {before[group] for group in moved} <= {(0,)}
+
+
+@settings(max_examples=30, deadline=None)
+@given(sets(), SEEDS)
+def test_a_new_group_moves_at_most_one_other_at_each_cut_of_a_partition(data, seed):
+    groups, label = data
+    label = np.zeros_like(label)
+    kinds = {}
+    for name, members, own in (("before", groups, label), ("after", [*groups, "new"], np.append(label, 0))):
+        parts = splits.partition(members, own, shares=SHARES, seed=seed)
+        kinds[name] = {members[i]: part for part, indices in parts.items() for i in indices}
+    assert sum(kinds["after"][group] != part for group, part in kinds["before"].items()) <= 2
+
+
+@settings(max_examples=30, deadline=None)
+@given(sets() | sets(attributes=True), SEEDS)
+def test_a_partition_holds_each_example_once_and_divides_no_group(data, seed):
+    groups, label = data
+    parts = splits.partition(groups, label, shares=SHARES, seed=seed)
+    np.testing.assert_array_equal(np.sort(np.concatenate(list(parts.values()))), np.arange(len(groups)))
+    splits.check_disjoint({name: [groups[i] for i in indices] for name, indices in parts.items()})
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(7, 60), min_size=1, max_size=5), SEEDS)
+def test_a_partition_keeps_its_shares_in_every_class(counts, seed):
+    label = np.repeat(np.arange(len(counts)), counts)
+    parts = splits.partition([str(i) for i in range(len(label))], label, shares=SHARES, seed=seed)
+    for value, count in enumerate(counts):
+        for name, share in SHARES.items():
+            assert abs((label[parts[name]] == value).sum() - share * count) <= 1
+
+
+def test_a_partition_with_an_empty_part_is_refused():
+    with pytest.raises(DataError, match="2 groups of examples leave"):
+        splits.partition(["a", "b"], np.zeros(2, int), shares=SHARES, seed=0)
+
+
 @settings(max_examples=20, deadline=None)
-@given(SEEDS, st.integers(1, 5))
-def test_new_images_move_few_others(seed, new):
-    """Dealing in turn would move four of five; cutting at quantiles moves those at the cuts."""
-    groups = [f"image {i}" for i in range(200 + new)]
-    label = np.zeros(len(groups), np.int32)
-    before = splits.assign(groups[:200], splits.strata(groups[:200], label[:200]), folds=5, seed=seed)
-    after = splits.assign(groups, splits.strata(groups, label), folds=5, seed=seed)
-    assert (before != after[:200]).sum() <= 4 * new + 4
+@given(sets())
+def test_leaving_one_group_out_is_scikit_learn_s(data):
+    groups, label = data
+    witness = list(LeaveOneGroupOut().split(label, label, groups))
+    for fold, (train, validation) in enumerate(witness):
+        chosen = splits.leave_one_group_out(groups, fold)
+        np.testing.assert_array_equal(chosen["train"], train)
+        np.testing.assert_array_equal(chosen["validation"], validation)
+    with pytest.raises(ConfigError, match=f"runs from 0 to {len(witness) - 1}"):
+        splits.leave_one_group_out(groups, len(witness))
+    with pytest.raises(DataError, match="one group"):
+        splits.leave_one_group_out(["a", "a"], 0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(6, 40), min_size=2, max_size=4), SEEDS, st.integers(2, 6))
+def test_classes_per_fold_are_scikit_learn_s_up_to_the_order_of_folds(counts, seed, folds):
+    """Witness: StratifiedKFold, each image its own group; over the folds a class has the same numbers."""
+    label = np.repeat(np.arange(len(counts)), counts)
+    groups = [str(i) for i in range(len(label))]
+    own = splits.assign(groups, splits.strata(groups, label), folds=folds, seed=seed)
+    witness = [validation for _, validation in StratifiedKFold(folds).split(label, label)]
+    for value in range(len(counts)):
+        mine = [(label[own == fold] == value).sum() for fold in range(folds)]
+        assert sorted(mine) == sorted((label[validation] == value).sum() for validation in witness)
 
 
 def test_seed_changes_the_division_and_nothing_else_does():
