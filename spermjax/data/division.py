@@ -55,7 +55,7 @@ def divide(
     rest = chosen["train"]
     # A seed of its own: inner folds should not be the outer ones with a gap.
     inner = splits.kfold(
-        [groups[i] for i in rest], label[rest], folds=data.folds, fold=data.inner_fold, seed=f"{seed} inner"
+        [groups[int(i)] for i in rest], label[rest], folds=data.folds, fold=data.inner_fold, seed=f"{seed} inner"
     )
     chosen = {split: rest[indices] for split, indices in inner.items()} | {"test": chosen["validation"]}
     return chosen, f"{how} as test, inner fold {data.inner_fold} of {data.folds} of the rest as validation"
