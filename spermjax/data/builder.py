@@ -105,6 +105,11 @@ class SpermBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             root = found[0]
         return root
 
+    @property
+    def deciding_parts(self) -> Mapping[str, tuple[str, ...]]:
+        """For each class or attribute of this configuration the parts that decide it, where that is known."""
+        return self.DECIDING_PARTS
+
     def source_files(self, root: Path) -> list[Path]:
         """The files under `root` that the set is made from, skipped ones too; none for a synthetic set."""
         return []
@@ -162,7 +167,7 @@ class SpermBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             homepage=self.HOMEPAGE,
             license=self.LICENSE,
             metadata=tfds.core.MetadataDict(
-                deciding_parts={name: list(parts) for name, parts in self.DECIDING_PARTS.items()}
+                deciding_parts={name: list(parts) for name, parts in self.deciding_parts.items()}
             ),
         )
 

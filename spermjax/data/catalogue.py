@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 BUILDERS = {
     name: f"data_builders.{name}.{name}_dataset_builder:Builder"
-    for name in ("hushem", "mhsma", "smids", "sperm_parsing", "sperm_phantom")
+    for name in ("folder", "hushem", "mhsma", "smids", "sperm_parsing", "sperm_phantom")
 }
 
 

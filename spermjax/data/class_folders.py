@@ -1,6 +1,5 @@
 """Builders of sets that come as one folder of images a class."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ import tensorflow_datasets as tfds
 from jaxtyping import UInt8
 
 from spermjax.data.builder import Example, Problem, SpermBuilder
-from spermjax.data.images import image_files, image_problem, png, read_image
+from spermjax.data.images import image_files, image_problem, pixel_digest, png, read_image
 from spermjax.data.threads import map_threaded
 
 
@@ -36,8 +35,7 @@ class ClassFolderBuilder(SpermBuilder, skip_registration=True):
             identity: the example's id.
             image: its pixels.
         """
-        digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()
-        return f"pixels {digest[:16]}"
+        return f"pixels {pixel_digest(image)}"
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.describe({"label": tfds.features.ClassLabel(names=list(self.FOLDERS))})

@@ -188,7 +188,7 @@ def _task(builder: SpermBuilder) -> Task:
         kind, names = "single_label", tuple(features["label"].names)
     else:
         kind, names = "multi_attribute", tuple(features["attributes"])
-    return Task(kind, names, {name: builder.DECIDING_PARTS[name] for name in names if name in builder.DECIDING_PARTS})
+    return Task(kind, names, {name: builder.deciding_parts[name] for name in names if name in builder.deciding_parts})
 
 
 def _decode(

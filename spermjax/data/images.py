@@ -1,5 +1,6 @@
 """Image files to arrays and back; a file's content decides its format, not its name."""
 
+import hashlib
 import io
 from pathlib import Path
 
@@ -67,6 +68,11 @@ def pixels(data: bytes) -> UInt8[np.ndarray, "height width *channels"]:
     """The inverse of `png`."""
     with Image.open(io.BytesIO(data)) as image:
         return np.array(image)
+
+
+def pixel_digest(image: UInt8[np.ndarray, "height width *channels"]) -> str:
+    """A short name that images of the same size and pixels share, and no others."""
+    return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()[:16]
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -96,9 +96,9 @@ class BuilderTest:
         builder = prepared.builder
         features = builder.info.features
         known = features["label"].names if "label" in features else list(features["attributes"])
-        deciding = {name: parts for name, parts in builder.DECIDING_PARTS.items() if name in known}
+        deciding = {name: parts for name, parts in builder.deciding_parts.items() if name in known}
         assert deciding and all(set(parts) <= set(PARTS) for parts in deciding.values())
-        assert builder.info.metadata["deciding_parts"] == {k: list(v) for k, v in builder.DECIDING_PARTS.items()}
+        assert builder.info.metadata["deciding_parts"] == {k: list(v) for k, v in builder.deciding_parts.items()}
 
     def test_folder_documents_the_set(self, prepared):
         metadata = prepared.builder.get_metadata()
