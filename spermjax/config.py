@@ -84,7 +84,15 @@ class Model:
     registers: int = 0
     """Register tokens besides the class token (Darcet et al. 2024)."""
     attention: str = "softmax"
-    """Attention variant."""
+    """Attention variant (see `spermjax models`)."""
+    attention_options: tuple[str, ...] = ()
+    """Options of the variant, as `window=4 shift=false`."""
+    fused: Literal["auto", "always", "never"] = "auto"
+    """Fused attention where a variant allows it and attention isn't captured; `auto` is on accelerators."""
+    scan: bool = False
+    """Compile one block and loop over it: a deep model compiles faster. Parameters keep their names."""
+    remat: bool = False
+    """Compute a block's inner values again in the backward pass: less memory, more time."""
     layer_scale: float | None = None
     """Initial value of LayerScale (Touvron et al. 2021), or none."""
     stochastic_depth: float = 0.0

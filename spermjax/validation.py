@@ -5,12 +5,13 @@ import math
 from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from spermjax.config import Experiment
+from spermjax.config import Experiment, Model
 from spermjax.data.catalogue import builder_class
 from spermjax.errors import ConfigError, nearest
 from spermjax.interpret.methods import METHODS
 from spermjax.interpret.metrics import METRICS
 from spermjax.models.attention import VARIANTS
+from spermjax.models.attention.options import parse_options
 from spermjax.models.build import MODELS
 
 SHARES = (
@@ -129,6 +130,14 @@ def _names(experiment: Experiment) -> Iterable[str]:
             yield f"{option} is {name!r}; it names a folder, so it can't be empty, hold a slash or start with a dot"
 
 
+def _attention_options(model: Model) -> Iterable[str]:
+    options, problems = parse_options(model.attention, model.attention_options)
+    if model.heads > 0:
+        problems += VARIANTS[model.attention].problems(model.width // model.heads, options)
+    for problem in problems:
+        yield f"--model.attention-options: {problem}"
+
+
 def _relations(experiment: Experiment) -> Iterable[str]:
     data, model, guidance = experiment.data, experiment.model, experiment.guidance
     if model.patch_size > 0 and data.image_size % model.patch_size:
@@ -139,6 +148,8 @@ def _relations(experiment: Experiment) -> Iterable[str]:
         )
     if model.heads > 0 and model.width % model.heads:
         yield f"--model.heads {model.heads} doesn't divide --model.width {model.width}"
+    if model.attention in VARIANTS:
+        yield from _attention_options(model)
     if model.positions == "sincos" and model.width % 4:
         yield f"--model.width is {model.width}; sincos positions ask for a multiple of 4"
     if min(model.std) <= 0:

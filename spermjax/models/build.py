@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from spermjax.config import Model
+from spermjax.models.attention.options import parse_options
 from spermjax.models.vit import ViT
 from spermjax.registry import Registry
 
@@ -30,6 +31,10 @@ def vit(config: Model, num_outputs: int, axis_name: str | None) -> ViT:
         positions=config.positions,
         registers=config.registers,
         attention=config.attention,
+        attention_options=parse_options(config.attention, config.attention_options)[0],
+        fused=config.fused == "always" or (config.fused == "auto" and jax.default_backend() != "cpu"),
+        scan=config.scan,
+        remat=config.remat,
         layer_scale=config.layer_scale,
         stochastic_depth=config.stochastic_depth,
         dropout=config.dropout,

@@ -26,15 +26,19 @@ class PerExampleDropout(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "batch ..."], *, train: bool) -> Float[Array, "batch ..."]:
-        if not train or self.rate == 0.0:
+    def __call__(
+        self, x: Float[Array, "batch ..."], *, train: bool, share: float | Float[Array, ""] = 1.0
+    ) -> Float[Array, "batch ..."]:
+        """Drops with the probability `share * rate`; `share` may be traced."""
+        rate = self.rate * share
+        if not train or self.rate == 0.0 or (isinstance(rate, float) and rate == 0.0):
             return x
         first = 0 if self.axis_name is None else jax.lax.axis_index(self.axis_name) * x.shape[0]
         key = self.make_rng("dropout")
         keys = jax.vmap(lambda slot: jax.random.fold_in(key, slot))(first + jnp.arange(x.shape[0]))
         shape = x.shape[1:] if self.per_channel else (1,) * (x.ndim - 1)
-        keep = jax.vmap(lambda k: jax.random.bernoulli(k, 1.0 - self.rate, shape))(keys)
-        return jnp.where(keep, x / (1.0 - self.rate), jnp.zeros_like(x))
+        keep = jax.vmap(lambda k: jax.random.bernoulli(k, 1.0 - rate, shape))(keys)
+        return jnp.where(keep, x / (1.0 - rate), jnp.zeros_like(x))
 
 
 class LayerScale(nn.Module):

@@ -1,66 +1,20 @@
 """The vision transformer (Dosovitskiy et al. 2021), its attention a first-class output."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import flax.core
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from spermjax.models.attention import VARIANTS
-from spermjax.models.attention.contract import FEATURES, AttentionSpec, tap
-from spermjax.models.layers import LayerScale, Mlp, PerExampleDropout, dense_init
+from spermjax.models.attention.contract import AttentionSpec, tap_tokens
+from spermjax.models.block import LAYER_NORM_EPSILON, Block
+from spermjax.models.layers import dense_init
 from spermjax.models.positions import sincos_2d
+from spermjax.models.scan import scan_blocks
 from spermjax.models.stem import ConvStem, PatchStem
-
-LAYER_NORM_EPSILON = 1e-6
-
-
-class Block(nn.Module):
-    """A pre-norm transformer block: attention, then an MLP, each on a residual branch.
-
-    Attributes:
-        attention: name of the attention variant.
-        heads: attention heads.
-        mlp_dim: hidden channels of the MLP.
-        layer_scale: initial LayerScale, or None.
-        stochastic_depth: probability that a branch is skipped in training.
-        dropout: dropout at the end of each branch.
-        axis_name: mapped axis of the batch, for dropout that ignores the device count.
-        dtype: type of the computation.
-    """
-
-    attention: str
-    heads: int
-    mlp_dim: int
-    layer_scale: float | None = None
-    stochastic_depth: float = 0.0
-    dropout: float = 0.0
-    axis_name: str | None = None
-    dtype: jnp.dtype = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self,
-        tokens: Float[Array, "batch tokens width"],
-        mask: Bool[Array, "batch tokens"] | None,
-        *,
-        train: bool,
-    ) -> Float[Array, "batch tokens width"]:
-        def residual(branch: Float[Array, "batch tokens width"], name: str) -> Float[Array, "batch tokens width"]:
-            if self.layer_scale is not None:
-                branch = LayerScale(self.layer_scale, name=f"{name}_scale")(branch)
-            branch = PerExampleDropout(self.dropout, axis_name=self.axis_name, name=f"{name}_dropout")(
-                branch, train=train
-            )
-            return PerExampleDropout(
-                self.stochastic_depth, per_channel=False, axis_name=self.axis_name, name=f"{name}_depth"
-            )(branch, train=train)
-
-        normed = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="attention_norm")(tokens)
-        normed = tap(self, FEATURES, "norm1", normed)
-        attended = VARIANTS[self.attention](heads=self.heads, dtype=self.dtype, name="attention")(normed, mask)
-        tokens = tokens + residual(attended, "attention")
-        normed = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="mlp_norm")(tokens)
-        tokens = tokens + residual(Mlp(self.mlp_dim, dtype=self.dtype, name="mlp")(normed), "mlp")
-        return tap(self, FEATURES, "output", tokens)
 
 
 class ViT(nn.Module):
@@ -86,9 +40,15 @@ class ViT(nn.Module):
         positions: `learned`, for every token, or `sincos`, for patches.
         registers: register tokens (Darcet et al. 2024).
         attention: name of the attention variant.
+        attention_options: of the variant.
         layer_scale: initial LayerScale, or None.
         stochastic_depth: probability that the last block is skipped; linear in depth.
         dropout: dropout at the end of each residual branch.
+        fused: whether a fused kernel serves where a variant allows it and nobody looks
+            at the weights.
+        scan: whether the blocks are one compiled loop; parameters and captures stay
+            what they are, dropout draws from other keys.
+        remat: whether a block's inner values are computed again in the backward pass.
         mean: mean of each colour that the model subtracts.
         std: standard deviation of each colour that the model divides by.
         axis_name: mapped axis of the batch, for dropout that ignores the device count.
@@ -106,9 +66,13 @@ class ViT(nn.Module):
     positions: str = "learned"
     registers: int = 0
     attention: str = "softmax"
+    attention_options: Mapping[str, Any] = flax.core.FrozenDict()
     layer_scale: float | None = None
     stochastic_depth: float = 0.0
     dropout: float = 0.0
+    fused: bool = False
+    scan: bool = False
+    remat: bool = False
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     axis_name: str | None = None
@@ -124,6 +88,7 @@ class ViT(nn.Module):
         return AttentionSpec(
             prefix=self.prefix,
             grid=(image_size[0] // self.patch_size, image_size[1] // self.patch_size),
+            normalised=VARIANTS[self.attention].normalised,
             reads="class_token" if self.pool == "class_token" else "mean",
         )
 
@@ -151,22 +116,11 @@ class ViT(nn.Module):
         grid = stem(self.patch_size, self.width, dtype=self.dtype, name="stem")(images)
         batch, rows, columns, _ = grid.shape
         tokens = self._with_prefix_and_positions(grid.reshape(batch, rows * columns, self.width), (rows, columns))
-        tokens = tap(self, FEATURES, "tokens", tokens)
+        tokens = tap_tokens(self, "tokens", tokens, 0)
         mask = None
         if token_mask is not None:
             mask = jnp.concatenate([jnp.ones((batch, self.prefix), bool), token_mask], axis=1)
-        for layer in range(self.depth):
-            tokens = Block(
-                attention=self.attention,
-                heads=self.heads,
-                mlp_dim=self.mlp_dim or 4 * self.width,
-                layer_scale=self.layer_scale,
-                stochastic_depth=self.stochastic_depth * layer / max(1, self.depth - 1),
-                dropout=self.dropout,
-                axis_name=self.axis_name,
-                dtype=self.dtype,
-                name=f"block_{layer}",
-            )(tokens, mask, train=train)
+        tokens = self._blocks(tokens, mask, (rows, columns), train=train)
         tokens = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="norm")(tokens)
         pooled = tokens[:, 0] if self.pool == "class_token" else self._mean_of_patches(tokens, token_mask)
         return nn.Dense(self.num_outputs, kernel_init=dense_init, name="head")(pooled.astype(jnp.float32))
@@ -182,6 +136,38 @@ class ViT(nn.Module):
             tokens = jnp.concatenate([jnp.broadcast_to(prefix, (len(tokens), *prefix.shape)), tokens], axis=1)
         if self.positions == "learned":
             tokens = tokens + self.param("positions", dense_init, tokens.shape[1:]).astype(self.dtype)
+        return tokens
+
+    def _blocks(
+        self,
+        tokens: Float[Array, "batch tokens width"],
+        mask: Bool[Array, "batch tokens"] | None,
+        grid: tuple[int, int],
+        *,
+        train: bool,
+    ) -> Float[Array, "batch tokens width"]:
+        fields: dict[str, Any] = {
+            "attention": self.attention,
+            "heads": self.heads,
+            "grid": grid,
+            "mlp_dim": self.mlp_dim or 4 * self.width,
+            "layer_scale": self.layer_scale,
+            "stochastic_depth": self.stochastic_depth,
+            "dropout": self.dropout,
+            "train": train,
+            "depth": self.depth,
+            "attention_options": self.attention_options,
+            "prefix": self.prefix,
+            "fused": self.fused,
+            "axis_name": self.axis_name,
+            "dtype": self.dtype,
+        }
+        names = [f"block_{layer}" for layer in range(self.depth)]
+        if self.scan and not self.is_initializing():
+            return scan_blocks(self, Block(parent=None, **fields), names, tokens, mask, remat=self.remat)
+        block = nn.remat(Block) if self.remat else Block
+        for layer, name in enumerate(names):
+            tokens = block(name=name, **fields)(tokens, mask, layer)
         return tokens
 
     def _mean_of_patches(

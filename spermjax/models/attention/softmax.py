@@ -1,54 +1,23 @@
-"""Scaled dot-product attention (Vaswani et al. 2017, eq. 1)."""
+"""Softmax attention (Vaswani et al. 2017)."""
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from spermjax.models.attention.contract import ATTENTION, tap
-from spermjax.models.layers import dense_init
-
-
-def softmax_weights(
-    query: Float[Array, "batch queries heads channels"],
-    key: Float[Array, "batch keys heads channels"],
-    mask: Bool[Array, "batch keys"] | None = None,
-) -> Float[Array, "batch heads queries keys"]:
-    """softmax(q k^T / sqrt(channels)), in float32 whatever the inputs are.
-
-    Args:
-        query: what each token asks for.
-        key: what each token offers.
-        mask: False where a key takes no part; at least one must be left.
-
-    Returns:
-        Weights that are non-negative and sum to one over the keys.
-    """
-    scores = jnp.einsum("bqhc,bkhc->bhqk", query * query.shape[-1] ** -0.5, key, preferred_element_type=jnp.float32)
-    if mask is not None:
-        scores = jnp.where(mask[:, None, None, :], scores, -jnp.inf)
-    return jax.nn.softmax(scores, axis=-1)
+from spermjax.models.attention.base import Given, ScoredAttention, allowed
+from spermjax.models.attention.contract import ATTENTION, asked_for
 
 
-class SoftmaxAttention(nn.Module):
-    """Multi-head self-attention.
+class SoftmaxAttention(ScoredAttention):
+    """Scaled dot-product attention (Vaswani et al. 2017, eq. 1)."""
 
-    Attributes:
-        heads: number of heads; divides the width.
-        dtype: type of the computation; the weights themselves are float32.
-    """
-
-    heads: int
-    dtype: jnp.dtype = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self, tokens: Float[Array, "batch tokens width"], mask: Bool[Array, "batch tokens"] | None = None
-    ) -> Float[Array, "batch tokens width"]:
-        width = tokens.shape[-1]
-        channels = width // self.heads
-        qkv = nn.DenseGeneral((3, self.heads, channels), dtype=self.dtype, kernel_init=dense_init, name="qkv")(tokens)
-        query, key, value = jnp.moveaxis(qkv, -3, 0)
-        weights = tap(self, ATTENTION, "weights", softmax_weights(query, key, mask))
-        mixed = jnp.einsum("bhqk,bkhc->bqhc", weights.astype(self.dtype), value)
-        return nn.DenseGeneral(width, axis=(-2, -1), dtype=self.dtype, kernel_init=dense_init, name="out")(mixed)
+    def mix(
+        self, given: Given, value: Float[Array, "batch tokens heads channels"]
+    ) -> Float[Array, "batch tokens heads channels"]:
+        """The weighted sums of values, fused where that is wanted and nobody looks at the weights."""
+        if not self.fused or asked_for(self, ATTENTION, "weights"):
+            return super().mix(given, value)
+        scoring = self.scoring(given)
+        bias = None if scoring.bias is None else scoring.bias[None].astype(value.dtype)
+        return jax.nn.dot_product_attention(
+            scoring.query, scoring.key, value, bias, allowed(scoring, given.mask), scale=1.0
+        )

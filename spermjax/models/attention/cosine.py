@@ -1,0 +1,39 @@
+"""Cosine attention: queries and keys normalised, with a learned temperature."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from spermjax.models.attention.base import Given, Scoring
+from spermjax.models.attention.softmax import SoftmaxAttention
+
+
+def unit(x: Float[Array, "*lead channels"]) -> Float[Array, "*lead channels"]:
+    """Vectors scaled to length one; zero stays zero."""
+    return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-12)
+
+
+class CosineAttention(SoftmaxAttention):
+    """QK-normalised attention with a learned temperature (Henry et al. 2020; Liu et al. 2022, Swin V2, eq. 2).
+
+    softmax(s cos(q, k)) with one learned s per head, at most 100 as in Swin V2.
+
+    Attributes:
+        initial_scale: s at the start.
+    """
+
+    initial_scale: float = 10.0
+
+    def scoring(self, given: Given) -> Scoring:
+        """Cosines times each head's scale."""
+        start = nn.initializers.constant(jnp.log(self.initial_scale))
+        log_scale = self.param("log_scale", start, (self.heads,))
+        scale = jnp.exp(jnp.minimum(log_scale, jnp.log(100.0)))[:, None]
+        return Scoring(unit(given.query) * scale.astype(self.dtype), unit(given.key))
+
+    @classmethod
+    def problems(cls, channels, options):
+        """The scale is positive and at most 100."""
+        if not 0 < options.get("initial_scale", 1) <= 100:
+            yield f"initial_scale is {options['initial_scale']}; it must be above 0 and at most 100"

@@ -1,0 +1,24 @@
+"""Gated attention: each head of each token may close."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from spermjax.models.attention.base import Given, ScoredAttention
+from spermjax.models.layers import dense_init
+
+
+class GatedAttention(ScoredAttention):
+    """A sigmoid gate on what each head gives each token (Qiu et al. 2025, eq. 5, headwise).
+
+    The gate is read from the token and multiplies its row of weights, and the product
+    is what is captured: a row sums to its gate, so a head that took no part shows none.
+    """
+
+    normalised = False
+
+    def weights(self, given: Given) -> Float[Array, "batch heads tokens tokens"]:
+        """Softmax weights times the gate of their query."""
+        gate = nn.Dense(self.heads, dtype=self.dtype, kernel_init=dense_init, name="gate")(given.tokens)
+        gate = nn.sigmoid(gate.astype(jnp.float32))
+        return super().weights(given) * gate.swapaxes(1, 2)[..., None]

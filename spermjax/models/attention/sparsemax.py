@@ -1,0 +1,39 @@
+"""Sparsemax attention: most weights are exactly zero."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from spermjax.models.attention.base import ScoredAttention
+
+
+@jax.custom_jvp
+def sparsemax(scores: Float[Array, "*lead keys"]) -> Float[Array, "*lead keys"]:
+    """The point of the probability simplex nearest to the scores (Martins & Astudillo 2016, algorithm 1).
+
+    Exact, by sorting; differentiable with the Jacobian of their eq. 9.
+    """
+    # Scores more than 1 below the largest have no weight; cutting them there keeps sums small.
+    shifted = jnp.maximum(scores - scores.max(-1, keepdims=True), -1.0)
+    ordered = -jnp.sort(-shifted, axis=-1)
+    rank = jnp.arange(1, scores.shape[-1] + 1, dtype=scores.dtype)
+    excess = jnp.cumsum(ordered, axis=-1) - 1.0
+    support = (rank * ordered > excess).sum(-1, keepdims=True)
+    threshold = jnp.take_along_axis(excess, support - 1, axis=-1) / support
+    return jnp.maximum(shifted - threshold, 0.0)
+
+
+@sparsemax.defjvp
+def _sparsemax_jvp(primals, tangents):
+    weights = sparsemax(*primals)
+    support = (weights > 0).astype(weights.dtype)
+    mean = (support * tangents[0]).sum(-1, keepdims=True) / support.sum(-1, keepdims=True)
+    return weights, support * (tangents[0] - mean)
+
+
+class SparsemaxAttention(ScoredAttention):
+    """Projection of the scores onto the simplex instead of a softmax (Martins & Astudillo 2016)."""
+
+    def normalise(self, scores: Float[Array, "*lead keys"]) -> Float[Array, "*lead keys"]:
+        """Sparsemax."""
+        return sparsemax(scores)
