@@ -79,8 +79,8 @@ class Model:
     """How pixels become tokens: one linear map per patch, or a small stack of convolutions."""
     pool: Literal["class_token", "mean"] = "class_token"
     """What the logits are read from."""
-    positions: Literal["learned", "sincos"] = "learned"
-    """Position embedding."""
+    positions: Literal["learned", "sincos", "none"] = "learned"
+    """Position embedding; `none` for variants of attention that know where patches lie."""
     registers: int = 0
     """Register tokens besides the class token (Darcet et al. 2024)."""
     attention: str = "softmax"

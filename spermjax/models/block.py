@@ -1,11 +1,10 @@
 """The pre-norm transformer block."""
 
-from collections.abc import Mapping
 from typing import Any
 
-import flax.core
 import flax.linen as nn
 import jax.numpy as jnp
+from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float, Int
 
 from spermjax.models.attention import VARIANTS
@@ -45,7 +44,7 @@ class Block(nn.Module):
     dropout: float = 0.0
     train: bool = False
     depth: int = 1
-    attention_options: Mapping[str, Any] = flax.core.FrozenDict()
+    attention_options: FrozenDict[str, Any] = FrozenDict()
     prefix: int = 0
     readers: int = 0
     fused: bool = False

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.core import FrozenDict
 
 from spermjax.config import Model
 from spermjax.models.attention.options import parse_options
@@ -31,7 +32,7 @@ def vit(config: Model, num_outputs: int, axis_name: str | None) -> ViT:
         positions=config.positions,
         registers=config.registers,
         attention=config.attention,
-        attention_options=parse_options(config.attention, config.attention_options)[0],
+        attention_options=FrozenDict(parse_options(config.attention, config.attention_options)[0]),
         fused=config.fused == "always" or (config.fused == "auto" and jax.default_backend() != "cpu"),
         scan=config.scan,
         remat=config.remat,

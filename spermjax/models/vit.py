@@ -1,11 +1,10 @@
 """The vision transformer (Dosovitskiy et al. 2021), its attention a first-class output."""
 
-from collections.abc import Mapping
 from typing import Any
 
-import flax.core
 import flax.linen as nn
 import jax.numpy as jnp
+from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float
 
 from spermjax.models.attention import VARIANTS
@@ -37,7 +36,7 @@ class ViT(nn.Module):
         mlp_dim: hidden channels of the MLP; None for four times the width.
         stem: `patch` or `conv`.
         pool: `class_token` or `mean` (over patch tokens, after the last norm).
-        positions: `learned`, for every token, or `sincos`, for patches.
+        positions: `learned`, for every token, `sincos`, for patches, or `none`.
         registers: register tokens (Darcet et al. 2024).
         attention: name of the attention variant.
         attention_options: of the variant.
@@ -66,7 +65,7 @@ class ViT(nn.Module):
     positions: str = "learned"
     registers: int = 0
     attention: str = "softmax"
-    attention_options: Mapping[str, Any] = flax.core.FrozenDict()
+    attention_options: FrozenDict[str, Any] = FrozenDict()
     layer_scale: float | None = None
     stochastic_depth: float = 0.0
     dropout: float = 0.0
