@@ -78,7 +78,7 @@ class Block(nn.Module):
             fused=self.fused,
             dtype=self.dtype,
             name="attention",
-            **self.attention_options,
+            **dict(self.attention_options),
         )(normed, mask, layer)
         tokens = tokens + residual(attended, "attention")
         normed = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="mlp_norm")(tokens)

@@ -1,5 +1,7 @@
 """Attention with linear biases in two dimensions (Press et al. 2022)."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -22,4 +24,4 @@ class AlibiAttention(SoftmaxAttention):
         slopes = 2.0 ** (-8.0 * np.arange(1, self.heads + 1) / self.heads)
         distance = np.pad(distances(self.grid), ((self.prefix, 0), (self.prefix, 0)))
         bias = jnp.asarray(-slopes[:, None, None] * distance, jnp.float32)
-        return super().scoring(given).replace(bias=bias)
+        return dataclasses.replace(super().scoring(given), bias=bias)

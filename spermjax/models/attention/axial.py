@@ -1,5 +1,7 @@
 """Axial attention: along rows and columns of the patch grid in turn."""
 
+import dataclasses
+
 import jax.numpy as jnp
 
 from spermjax.models.attention.base import Given, Scoring
@@ -19,4 +21,4 @@ class AxialAttention(SoftmaxAttention):
         """Dot products along one axis."""
         same_row, same_column = (jnp.asarray(place[:, None] == place) for place in coordinates(self.grid))
         line = jnp.where(given.layer % 2 == 0, same_row, same_column)
-        return super().scoring(given).replace(allowed=with_prefix(line, self.prefix))
+        return dataclasses.replace(super().scoring(given), allowed=with_prefix(line, self.prefix))

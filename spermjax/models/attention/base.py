@@ -1,7 +1,7 @@
 """What the attention variants share: projections around weights that each defines."""
 
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import flax.struct
@@ -83,7 +83,7 @@ class SelfAttention(nn.Module):
     """How the logits are read, where that is the variant's point."""
 
     @classmethod
-    def problems(cls, channels: int, options: dict[str, int | float | bool | str]) -> Iterable[str]:
+    def problems(cls, channels: int, options: Mapping[str, Any]) -> Iterable[str]:
         """What is wrong with the variant's options, or with the channels of a head."""
         del channels, options
         return ()

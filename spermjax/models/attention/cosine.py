@@ -1,5 +1,8 @@
 """Cosine attention: queries and keys normalised, with a learned temperature."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -33,7 +36,7 @@ class CosineAttention(SoftmaxAttention):
         return Scoring(unit(given.query) * scale.astype(self.dtype), unit(given.key))
 
     @classmethod
-    def problems(cls, channels, options):
+    def problems(cls, channels: int, options: Mapping[str, Any]) -> Iterable[str]:
         """The scale is positive and at most 100."""
         if not 0 < options.get("initial_scale", 1) <= 100:
             yield f"initial_scale is {options['initial_scale']}; it must be above 0 and at most 100"

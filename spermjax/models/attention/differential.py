@@ -1,5 +1,8 @@
 """Differential attention: what two softmaxes share is noise, and is taken away."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -41,7 +44,7 @@ class DifferentialAttention(ScoredAttention):
         return mixed * (1.0 - self._initial(given)).astype(self.dtype)
 
     @classmethod
-    def problems(cls, channels, options):
+    def problems(cls, channels: int, options: Mapping[str, Any]) -> Iterable[str]:
         """Channels are halved."""
         del options
         if channels % 2:

@@ -1,5 +1,7 @@
 """Locality self-attention for small data sets (Lee et al. 2021)."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -24,7 +26,7 @@ class LocalityAttention(SoftmaxAttention):
         if self.learned_temperature:
             start = nn.initializers.constant(given.query.shape[-1] ** 0.5)
             temperature = self.param("temperature", start, ())
-            scoring = scoring.replace(query=given.query / temperature.astype(self.dtype))
+            scoring = dataclasses.replace(scoring, query=given.query / temperature.astype(self.dtype))
         if self.mask_diagonal:
-            scoring = scoring.replace(allowed=~jnp.eye(given.query.shape[1], dtype=bool)[None, None])
+            scoring = dataclasses.replace(scoring, allowed=~jnp.eye(given.query.shape[1], dtype=bool)[None, None])
         return scoring

@@ -1,5 +1,8 @@
 """Performer attention: softmax attention by positive random features (FAVOR+)."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -51,7 +54,7 @@ class PerformerAttention(KernelisedAttention):
         return query, positive_features(key * scale, directions, (1, -1))
 
     @classmethod
-    def problems(cls, channels, options):
+    def problems(cls, channels: int, options: Mapping[str, Any]) -> Iterable[str]:
         """There is at least one feature."""
         if options.get("features", 1) < 1:
             yield f"features is {options['features']}; it must be 1 or more"

@@ -1,5 +1,9 @@
 """Rotary position embedding in two dimensions (Su et al. 2021; Heo et al. 2024)."""
 
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -42,10 +46,10 @@ class RotaryAttention(SoftmaxAttention):
         """Dot products of turned queries and keys."""
         turn = np.pad(angles(self.grid, given.query.shape[-1], self.base), ((self.prefix, 0), (0, 0)))
         scoring = super().scoring(given)
-        return scoring.replace(query=rotate(scoring.query, turn), key=rotate(scoring.key, turn))
+        return dataclasses.replace(scoring, query=rotate(scoring.query, turn), key=rotate(scoring.key, turn))
 
     @classmethod
-    def problems(cls, channels, options):
+    def problems(cls, channels: int, options: Mapping[str, Any]) -> Iterable[str]:
         """Pairs of channels turn by row and by column."""
         if channels % 4:
             yield f"a head has {channels} channels; rotary attention asks for a multiple of 4"

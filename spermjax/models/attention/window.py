@@ -1,5 +1,9 @@
 """Attention within windows of the patch grid (Liu et al. 2021)."""
 
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import jax.numpy as jnp
 
 from spermjax.models.attention.base import Given, Scoring
@@ -29,10 +33,10 @@ class WindowAttention(SoftmaxAttention):
         offset = (self.window // 2) * (given.layer % 2) if self.shift else 0
         row, column = (jnp.asarray(place + offset) // self.window for place in coordinates(self.grid))
         together = (row[:, None] == row) & (column[:, None] == column)
-        return super().scoring(given).replace(allowed=with_prefix(together, self.prefix))
+        return dataclasses.replace(super().scoring(given), allowed=with_prefix(together, self.prefix))
 
     @classmethod
-    def problems(cls, channels, options):
+    def problems(cls, channels: int, options: Mapping[str, Any]) -> Iterable[str]:
         """A window holds a patch."""
         if options.get("window", 1) < 1:
             yield f"window is {options['window']}; it must be 1 or more"
