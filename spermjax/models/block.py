@@ -68,6 +68,7 @@ class Block(nn.Module):
                 self.stochastic_depth, per_channel=False, axis_name=self.axis_name, name=f"{name}_depth"
             )(branch, train=self.train, share=layer / max(1, self.depth - 1))
 
+        options: dict[str, Any] = {**self.attention_options}
         normed = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="attention_norm")(tokens)
         normed = tap_tokens(self, "norm1", normed, self.readers)
         attended = VARIANTS[self.attention](
@@ -78,7 +79,7 @@ class Block(nn.Module):
             fused=self.fused,
             dtype=self.dtype,
             name="attention",
-            **dict(self.attention_options),
+            **options,
         )(normed, mask, layer)
         tokens = tokens + residual(attended, "attention")
         normed = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="mlp_norm")(tokens)
