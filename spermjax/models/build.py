@@ -1,6 +1,7 @@
 """From a model's configuration to the module."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -60,7 +61,8 @@ def build_model(config: Model, num_outputs: int, axis_name: str | None = None) -
     return MODELS[config.name](config, num_outputs, axis_name)
 
 
-def init_params(model: nn.Module, key: jax.Array, image_size: int):
-    """Fresh parameters, without the collections that capture intermediate values."""
+def init_variables(model: nn.Module, key: jax.Array, image_size: int) -> dict[str, Any]:
+    """Fresh parameters and batch statistics, without the collections that capture intermediate values."""
     images = jnp.zeros((1, image_size, image_size, 3))
-    return jax.jit(model.init)(key, images)["params"]
+    variables = jax.jit(model.init)(key, images)
+    return {name: variables[name] for name in ("params", "batch_stats") if name in variables}

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import grain
 import jax
 import numpy as np
-import optax
 
 from spermjax.data.pipeline import training_batches
 from spermjax.errors import DivergenceError
@@ -17,9 +16,9 @@ from spermjax.tracking import Tracker
 from spermjax.train.checkpoints import Checkpoints
 from spermjax.train.interruption import interruptible
 from spermjax.train.session import Session
-from spermjax.train.state import TrainState
+from spermjax.train.state import TrainState, Variables
 
-Evaluate = Callable[[optax.Params], tuple[Mapping[str, float], float]]
+Evaluate = Callable[[Variables], tuple[Mapping[str, float], float]]
 
 
 @dataclasses.dataclass
@@ -84,7 +83,7 @@ def fit(session: Session, position: Position, evaluate: Evaluate, tracker: Track
     Args:
         session: model, optimiser, data and step.
         position: where to start; it moves along.
-        evaluate: parameters to logged values of the validation split, and the score by
+        evaluate: variables to logged values of the validation split, and the score by
             which checkpoints rank.
         tracker: takes the metrics.
 

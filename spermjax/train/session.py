@@ -14,12 +14,12 @@ from spermjax.config import Experiment
 from spermjax.data.batch import BatchIndex, PackedBatch, unpack
 from spermjax.data.examples import Dataset, Examples
 from spermjax.data.pipeline import fits_on_device, gather, padded_batches, whole
-from spermjax.models.build import build_model, init_params
+from spermjax.models.build import build_model, init_variables
 from spermjax.parallel import AXIS, choose_devices, pmap_examples, pmap_step
 from spermjax.train.keys import named
 from spermjax.train.losses import class_weights
 from spermjax.train.optim import optimizer
-from spermjax.train.state import TrainState, create_state
+from spermjax.train.state import TrainState, Variables, create_state
 from spermjax.train.step import make_train_step
 
 
@@ -54,8 +54,8 @@ class Session:
     def initial_state(self) -> TrainState:
         """The state before the first step; a function of the seed alone."""
         key = named(jax.random.key(self.experiment.seed), "parameters")
-        params = init_params(self.model, key, self.experiment.data.image_size)
-        return create_state(params, self.optimizer, averaged=self.experiment.optim.ema > 0)
+        variables = init_variables(self.model, key, self.experiment.data.image_size)
+        return create_state(variables, self.optimizer, averaged=self.experiment.optim.ema > 0)
 
 
 def build_session(experiment: Experiment, dataset: Dataset) -> Session:
@@ -108,12 +108,12 @@ def make_predict(model: nn.Module, devices: list[jax.Device], batch_size: int) -
         batch_size: examples at once; the number of devices divides it.
 
     Returns:
-        `(params, examples) -> logits`, `float32[len(examples), outputs]`, in order.
+        `(variables, examples) -> logits`, `float32[len(examples), outputs]`, in order.
     """
-    forward = pmap_examples(lambda params, packed: model.apply({"params": params}, unpack(packed).image), devices)
+    forward = pmap_examples(lambda variables, packed: model.apply(variables, unpack(packed).image), devices)
 
-    def predict(params: optax.Params, examples: Examples) -> Float[np.ndarray, "n outputs"]:
+    def predict(variables: Variables, examples: Examples) -> Float[np.ndarray, "n outputs"]:
         batches = padded_batches(examples, batch_size)
-        return np.concatenate([forward(params, batch) for batch in batches])[: len(examples)]
+        return np.concatenate([forward(variables, batch) for batch in batches])[: len(examples)]
 
     return predict

@@ -1,10 +1,15 @@
 """All that changes from step to step."""
 
+from typing import Any
+
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
+
+Variables = dict[str, Any]
+"""`params`, and `batch_stats` where a model normalises by its batches."""
 
 
 @flax.struct.dataclass
@@ -14,36 +19,51 @@ class TrainState:
     Attributes:
         step: steps taken.
         params: parameters of the model.
-        average: their exponential moving average, or None where none is kept.
+        statistics: the model's other variables: `batch_stats`, or nothing.
+        average: exponential moving average of parameters and statistics, or None where
+            none is kept.
         optimizer: state of the optimiser.
     """
 
     step: Int[Array, ""]
     params: optax.Params
-    average: optax.Params | None
+    statistics: Variables
+    average: Variables | None
     optimizer: optax.OptState
 
     @property
-    def evaluated(self) -> optax.Params:
-        """The parameters that are evaluated, explained and exported."""
-        return self.params if self.average is None else self.average
+    def variables(self) -> Variables:
+        """What the model is applied to in training."""
+        return {"params": self.params, **self.statistics}
+
+    @property
+    def evaluated(self) -> Variables:
+        """The variables that are evaluated, explained and exported."""
+        return self.variables if self.average is None else self.average
 
 
-def create_state(params: optax.Params, optimizer: optax.GradientTransformation, averaged: bool) -> TrainState:
-    """The state before the first step."""
+def create_state(variables: Variables, optimizer: optax.GradientTransformation, averaged: bool) -> TrainState:
+    """The state before the first step.
+
+    Args:
+        variables: of the model; `params` are trained, the rest follows the data.
+        optimizer: transformation of the gradients.
+        averaged: whether to keep a moving average.
+    """
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        params=params,
-        average=jax.tree.map(jnp.copy, params) if averaged else None,
-        optimizer=optimizer.init(params),
+        params=variables["params"],
+        statistics={name: values for name, values in variables.items() if name != "params"},
+        average=jax.tree.map(jnp.copy, variables) if averaged else None,
+        optimizer=optimizer.init(variables["params"]),
     )
 
 
-def update_average(average: optax.Params, params: optax.Params, step: Int[Array, ""], decay: float) -> optax.Params:
+def update_average(average: Variables, variables: Variables, step: Int[Array, ""], decay: float) -> Variables:
     """Exponential moving average whose memory grows with the run, up to `decay`.
 
     The decay in use is min(decay, (1 + step) / (10 + step)), so that the first, poor
     parameters are soon forgotten.
     """
     decay_now = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return jax.tree.map(lambda a, p: decay_now * a + (1.0 - decay_now) * p, average, params)
+    return jax.tree.map(lambda a, p: decay_now * a + (1.0 - decay_now) * p, average, variables)

@@ -22,7 +22,7 @@ from spermjax.train.keys import named, per_example
 from spermjax.train.losses import classification_loss, targets_of
 from spermjax.train.mixup import mixup
 from spermjax.train.optim import learning_rate_schedule
-from spermjax.train.state import TrainState, update_average
+from spermjax.train.state import TrainState, Variables, update_average
 
 Sums = dict[str, tuple[Float[Array, ""], Float[Array, ""]]]
 StepFunction = Callable[[TrainState, PackedBatch], tuple[TrainState, dict[str, Float[Array, ""]]]]
@@ -65,22 +65,22 @@ def make_train_step(
     def total(tree):
         return tree if axis_name is None else jax.lax.psum(tree, axis_name)
 
-    def loss_sums(params: Any, batch: Batch, key: jax.Array, slots: jax.Array, step: jax.Array):
+    def loss_sums(params: Any, statistics: Variables, batch: Batch, key: jax.Array, slots: jax.Array, step: jax.Array):
         soft, known = targets_of(task, batch.label, experiment.loss.label_smoothing)
         if experiment.loss.mixup > 0:
             keys = per_example(named(key, "mixup"), slots)
             batch, soft, known = mixup(keys, batch, soft, known, experiment.loss.mixup)
-        logits, captured = model.apply(
-            {"params": params},
+        logits, mutated = model.apply(
+            {"params": params, **statistics},
             batch.image,
             train=True,
             rngs={"dropout": named(key, "dropout")},
-            mutable=[ATTENTION] if guided else [],
+            mutable=[*statistics, *([ATTENTION] if guided else [])],
         )
         losses, normalisers = classification_loss(task, logits, soft, known, jnp.asarray(weights))
         sums: Sums = {"classification_loss": ((losses * batch.weight).sum(), (normalisers * batch.weight).sum())}
         if guided:
-            attention = by_layer(captured[ATTENTION], "weights", rank=4)
+            attention = by_layer(mutated[ATTENTION], "weights", rank=4)
             spec = model.attention_spec(batch.image.shape[1:3])
             wanted = target_parts(task, batch.label, table)
             losses, defined = guidance_loss(experiment.guidance, attention, spec, batch, wanted)
@@ -90,7 +90,7 @@ def make_train_step(
         loss = means["classification_loss"]
         if guided:
             loss = loss + guidance_weight(experiment.guidance, step, total_steps) * means["guidance_loss"]
-        return loss, means
+        return loss, (means, {name: mutated[name] for name in statistics})
 
     def train_step(state: TrainState, packed: PackedBatch) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         size = packed.weight.shape[0]
@@ -99,8 +99,8 @@ def make_train_step(
         key = jax.random.fold_in(root, state.step)
         keys = per_example(named(key, "augment"), slots)
         batch = augment(keys, unpack(packed), experiment.augment, experiment.data.image_size)
-        (loss, means), gradients = jax.value_and_grad(loss_sums, has_aux=True)(
-            state.params, batch, key, slots, state.step
+        (loss, (means, statistics)), gradients = jax.value_and_grad(loss_sums, has_aux=True)(
+            state.params, state.statistics, batch, key, slots, state.step
         )
         loss, means, gradients = total((loss, means, gradients))
         gradient_norm = optax.tree.norm(gradients)
@@ -108,10 +108,10 @@ def make_train_step(
 
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        average = state.average
-        if average is not None:
-            average = update_average(average, params, state.step, experiment.optim.ema)
-        after = dataclasses.replace(state, params=params, average=average, optimizer=optimizer_state)
+        after = dataclasses.replace(state, params=params, statistics=statistics, optimizer=optimizer_state)
+        if state.average is not None:
+            average = update_average(state.average, after.variables, state.step, experiment.optim.ema)
+            after = dataclasses.replace(after, average=average)
         after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state)
         metrics = {
             "loss": loss,

@@ -53,7 +53,7 @@ def evaluate(trained: Trained, split: str = "validation", *, dataset: Dataset | 
 def predict_logits(trained: Trained, examples: Examples) -> np.ndarray:
     """Logits of every example, in order."""
     batch_size = trained.experiment.schedule.batch_size
-    return make_predict(trained.model, trained.devices, batch_size)(trained.params, examples)
+    return make_predict(trained.model, trained.devices, batch_size)(trained.variables, examples)
 
 
 def split_of(dataset: Dataset, split: str) -> Examples:

@@ -107,7 +107,7 @@ def explain(
             chunk=min(interpret.chunk, len(chosen)),
             has_parts=bool(chosen.has_parts.any()),
             advance=count_up,
-        )(trained.params, chosen, targets)
+        )(trained.variables, chosen, targets)
     shown = {name: np.asarray(values) for name, values in measured.maps.items() if name not in BASELINES}
     rows = summarise(measured, chosen)
     probability = probabilities(task, logits)[np.arange(len(chosen)), targets]

@@ -6,17 +6,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Int
 
 from spermjax.data.batch import PackedBatch, unpack
 from spermjax.data.examples import Examples
 from spermjax.data.pipeline import padded_batches
 from spermjax.data.task import Task
+from spermjax.interpret.model import Variables
 from spermjax.interpret.suite import Measurements, applicable, deciding_regions, measure
 from spermjax.parallel import pmap_examples
 
-Measure = Callable[[optax.Params, Examples, Int[np.ndarray, "n"]], Measurements]
+Measure = Callable[[Variables, Examples, Int[np.ndarray, "n"]], Measurements]
 
 
 def make_measure(
@@ -45,17 +45,17 @@ def make_measure(
         advance: told how many examples are done, after each piece.
 
     Returns:
-        `(params, examples, targets) -> Measurements` of NumPy arrays, in order.
+        `(variables, examples, targets) -> Measurements` of NumPy arrays, in order.
     """
     chosen_methods, chosen_metrics = applicable(model, methods, metrics, has_parts=has_parts)
     if cheap:
         chosen_metrics = tuple(metric for metric in chosen_metrics if "model" not in metric.needs)
     deciding = deciding_regions(task)
 
-    def of_chunk(params: optax.Params, packed: PackedBatch, targets: jax.Array) -> Measurements:
+    def of_chunk(variables: Variables, packed: PackedBatch, targets: jax.Array) -> Measurements:
         return measure(
             model,
-            {"params": params},
+            variables,
             unpack(packed),
             targets,
             methods=chosen_methods,
@@ -67,11 +67,11 @@ def make_measure(
 
     mapped = pmap_examples(of_chunk, devices)
 
-    def measured(params: optax.Params, examples: Examples, targets: Int[np.ndarray, "n"]) -> Measurements:
+    def measured(variables: Variables, examples: Examples, targets: Int[np.ndarray, "n"]) -> Measurements:
         at_once = chunk * len(devices)
         pieces = []
         for batch in padded_batches(examples, at_once):
-            pieces.append(mapped(params, batch, jnp.asarray(targets)[np.maximum(batch.index, 0)]))
+            pieces.append(mapped(variables, batch, jnp.asarray(targets)[np.maximum(batch.index, 0)]))
             advance(int(batch.weight.sum()))
         return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(examples)], *pieces)
 

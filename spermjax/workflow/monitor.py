@@ -3,22 +3,22 @@
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import optax
 
 from spermjax.data.examples import Examples
 from spermjax.evaluate.classification import quick, selection_metric
 from spermjax.train.session import Session, make_predict
+from spermjax.train.state import Variables
 from spermjax.workflow.measure import make_measure
 
 
-def make_monitor(session: Session) -> Callable[[optax.Params], tuple[Mapping[str, float], float]]:
+def make_monitor(session: Session) -> Callable[[Variables], tuple[Mapping[str, float], float]]:
     """Builds the evaluation that the training loop calls.
 
     Args:
         session: model, data, devices.
 
     Returns:
-        Parameters to logged values (`validation/...` over the whole split, and
+        Variables to logged values (`validation/...` over the whole split, and
         `interpret/...` over a fixed choice of it), and the score that ranks checkpoints.
     """
     experiment, task = session.experiment, session.dataset.task
@@ -36,12 +36,12 @@ def make_monitor(session: Session) -> Callable[[optax.Params], tuple[Mapping[str
         cheap=True,
     )
 
-    def monitor(params: optax.Params) -> tuple[Mapping[str, float], float]:
-        logits = predict(params, validation)
+    def monitor(variables: Variables) -> tuple[Mapping[str, float], float]:
+        logits = predict(variables, validation)
         scores = quick(task, logits, validation.label)
         values = {f"validation/{name}": value for name, value in scores.items()}
         if experiment.interpret.during_training:
-            result = measured(params, validation.take(explained), logits[explained].argmax(-1))
+            result = measured(variables, validation.take(explained), logits[explained].argmax(-1))
             for name, value in result.values.items():
                 if not np.isnan(value).all():
                     values[f"interpret/{name}"] = float(np.nanmean(value))

@@ -6,23 +6,22 @@ from pathlib import Path
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 
 from spermjax.config import Data, Experiment
 from spermjax.data.examples import Dataset, load
 from spermjax.data.task import Task
 from spermjax.errors import CheckpointError, DataError
-from spermjax.models.build import build_model, init_params
+from spermjax.models.build import build_model, init_variables
 from spermjax.parallel import choose_devices
 from spermjax.run import Run, find, read_json
 from spermjax.train.checkpoints import Checkpoints
 from spermjax.train.optim import optimizer
-from spermjax.train.state import create_state
+from spermjax.train.state import Variables, create_state
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A model with the parameters of its best checkpoint.
+    """A model with the variables of its best checkpoint.
 
     Attributes:
         run: the run folder.
@@ -30,7 +29,7 @@ class Trained:
         task: what the logits mean.
         fingerprint: of the data that it was trained on.
         model: without a mapped axis.
-        params: parameters, averaged if the run kept an average.
+        variables: parameters and statistics, averaged if the run kept an average.
         step: steps behind the checkpoint.
         devices: that evaluation is spread over.
     """
@@ -40,7 +39,7 @@ class Trained:
     task: Task
     fingerprint: str
     model: nn.Module
-    params: optax.Params
+    variables: Variables
     step: int
     devices: list[jax.Device]
 
@@ -76,8 +75,8 @@ def load_trained(path: Path, *, manual_dir: Path | None = None, data_dir: Path |
     model = build_model(experiment.model, task.num_outputs)
 
     def state():
-        params = init_params(model, jax.random.key(0), data.image_size)
-        return create_state(params, optimizer(experiment.optim, experiment.schedule, 1), experiment.optim.ema > 0)
+        variables = init_variables(model, jax.random.key(0), data.image_size)
+        return create_state(variables, optimizer(experiment.optim, experiment.schedule, 1), experiment.optim.ema > 0)
 
     if not run.checkpoints.is_dir():
         raise CheckpointError(f"{run.path} has no checkpoint yet; continue it with `spermjax resume {run.path}`.")
@@ -93,7 +92,7 @@ def load_trained(path: Path, *, manual_dir: Path | None = None, data_dir: Path |
         task=task,
         fingerprint=stored["fingerprint"],
         model=model,
-        params=jax.tree.map(jnp.asarray, best.evaluated),
+        variables=jax.tree.map(jnp.asarray, best.evaluated),
         step=int(best.step),
         devices=choose_devices(None, experiment.schedule.batch_size),
     )

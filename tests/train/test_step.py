@@ -33,9 +33,9 @@ def sgd_step(experiment, data, axis_name):
 
 
 def initial(experiment, data, optimizer):
-    params = build_session(experiment, data).initial_state().params
+    variables = build_session(experiment, data).initial_state().variables
     # Larger parameters than at the start, so that gradients are far from rounding.
-    return create_state(jax.tree.map(lambda p: p * 3, params), optimizer, averaged=False)
+    return create_state(jax.tree.map(lambda p: p * 3, variables), optimizer, averaged=False)
 
 
 @pytest.mark.multidevice
