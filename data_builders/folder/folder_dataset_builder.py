@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders.folder import layout
-from spermjax.data.builder import Example, Problem, SpermBuilder
+from spermjax.data.builder import Example, Problem, SpermBuilder, file_id
 from spermjax.data.images import image_problem, pixel_digest, png, read_image
 from spermjax.data.threads import map_threaded
 from spermjax.errors import DataError
@@ -111,10 +111,10 @@ class Builder(SpermBuilder):
         for path, said in zip(kept, messages, strict=True):
             if stems[path.with_suffix("")] > 1:
                 said = [f"{path}: another file has the same name but for its suffix; keep one of them.", *said]
-            found += [Problem(message, (_identity(path, root),)) for message in said]
+            found += [Problem(message, (file_id(path, root),)) for message in said]
         for mask in (mask for name in config.classes for mask in layout.orphans(root / name)):
-            if _identity(mask, root) not in self.skipped:
-                found.append(Problem(f"{mask}: a mask beside no image; add the image.", (_identity(mask, root),)))
+            if file_id(mask, root) not in self.skipped:
+                found.append(Problem(f"{mask}: a mask beside no image; add the image.", (file_id(mask, root),)))
         return found + self._table_problems(root, kept)
 
     def splits(self, root: Path) -> dict[str, int]:
@@ -125,7 +125,7 @@ class Builder(SpermBuilder):
         rows = table.rows if table else {}
 
         def example(path: Path) -> Example:
-            identity, image = _identity(path, root), read_image(path)
+            identity, image = file_id(path, root), read_image(path)
             group, attributes = rows.get(identity, ("", {}))
             group = group or f"pixels {pixel_digest(image)}"
             features: dict[str, Any] = {"image": png(image), "id": identity, "group": group}
@@ -144,7 +144,7 @@ class Builder(SpermBuilder):
     def _kept(self, root: Path) -> list[Path]:
         """The images that make examples."""
         found = [path for name in self._configuration.classes for path in layout.images(root / name)]
-        return [path for path in found if _identity(path, root) not in self.skipped]
+        return [path for path in found if file_id(path, root) not in self.skipped]
 
     def _table_problems(self, root: Path, kept: list[Path]) -> list[Problem]:
         """What is wrong with the table, or with it and the images together."""
@@ -156,7 +156,7 @@ class Builder(SpermBuilder):
             for message, name in table.problems
             if name is None or name not in self.skipped
         ]
-        names = {_identity(image, root) for image in kept}
+        names = {file_id(image, root) for image in kept}
         absent = [name for name in table.rows if name not in names and name not in self.skipped]
         wrong = f"is not in {root}; mend the name or remove the line."
         found += [Problem(f"{path}: {name} {wrong}", (name,)) for name in absent]
@@ -179,10 +179,6 @@ def _look(name: str, root: Path) -> Configuration:
         attributes=tuple(sorted(table.attributes)) if table else (),
         masks=any(layout.masks(image) for folder in found for image in layout.images(root / folder)),
     )
-
-
-def _identity(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
 
 
 def _image_problems(path: Path, masks: bool) -> list[str]:

@@ -37,6 +37,11 @@ class Problem:
     leaves_out: tuple[str, ...] = ()
 
 
+def file_id(path: Path, root: Path) -> str:
+    """A file's path from the root, alike on every system: the id of what is made from it."""
+    return path.relative_to(root).as_posix()
+
+
 class SpermBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Base of the builders.
 

@@ -10,7 +10,17 @@ if TYPE_CHECKING:
 
 BUILDERS = {
     name: f"data_builders.{name}.{name}_dataset_builder:Builder"
-    for name in ("folder", "hushem", "mhsma", "smids", "sperm_parsing", "sperm_phantom")
+    for name in (
+        "folder",
+        "hi_lab_sperm_morpho",
+        "hushem",
+        "mhsma",
+        "scian_morpho",
+        "smids",
+        "sperm_parsing",
+        "sperm_phantom",
+        "svia",
+    )
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import UInt8
 
-from spermjax.data.builder import Example, Problem, SpermBuilder
+from spermjax.data.builder import Example, Problem, SpermBuilder, file_id
 from spermjax.data.images import image_files, image_problem, pixel_digest, png, read_image
 from spermjax.data.threads import map_threaded
 
@@ -28,6 +28,10 @@ class ClassFolderBuilder(SpermBuilder, skip_registration=True):
     FOLDERS: ClassVar[Mapping[str, str]]
     SIDES_PX: ClassVar[tuple[int, int]]
 
+    def folder(self, root: Path, label: str) -> Path:
+        """The folder of a class."""
+        return root / self.FOLDERS[label]
+
     def group(self, identity: str, image: UInt8[np.ndarray, "height width 3"]) -> str:
         """What must not be divided over splits; here, images of the same pixels are together.
 
@@ -41,20 +45,20 @@ class ClassFolderBuilder(SpermBuilder, skip_registration=True):
         return self.describe({"label": tfds.features.ClassLabel(names=list(self.FOLDERS))})
 
     def source_files(self, root: Path) -> list[Path]:
-        return [path for folder in self.FOLDERS.values() for path in image_files(root / folder)]
+        return [path for label in self.FOLDERS for path in image_files(self.folder(root, label))]
 
     def problems(self, root: Path) -> list[Problem]:
         kept = [path for _, path in self._kept(root)]
         found = [
-            Problem(f"{root / folder}: no images, so class {label!r} would be empty; unpack the archive again.")
-            for label, folder in self.FOLDERS.items()
-            if not any(path.parent == root / folder for path in kept)
+            Problem(f"{folder}: no images, so class {label!r} would be empty; unpack the archive again.")
+            for label, folder in ((label, self.folder(root, label)) for label in self.FOLDERS)
+            if not any(path.parent == folder for path in kept)
         ]
         stems = Counter(path.with_suffix("") for path in kept)
         twice = "another file has the same name but for its suffix; keep one of them."
         messages = self.checked(lambda path: image_problem(path, self.SIDES_PX), kept)
         for path, message in zip(kept, messages, strict=True):
-            left_out = (_identity(path, root),)
+            left_out = (file_id(path, root),)
             if stems[path.with_suffix("")] > 1:
                 found.append(Problem(f"{path}: {twice}", left_out))
             if message:
@@ -67,7 +71,7 @@ class ClassFolderBuilder(SpermBuilder, skip_registration=True):
     def _generate_examples(self, root: Path, split: str) -> Iterator[Example]:
         def example(labelled: tuple[str, Path]) -> Example:
             label, path = labelled
-            identity, image = _identity(path, root), read_image(path)
+            identity, image = file_id(path, root), read_image(path)
             features = {"image": png(image), "id": identity, "group": self.group(identity, image), "label": label}
             return identity, features
 
@@ -77,11 +81,7 @@ class ClassFolderBuilder(SpermBuilder, skip_registration=True):
         """The class and the file of each example, in order."""
         return [
             (label, path)
-            for label, folder in self.FOLDERS.items()
-            for path in image_files(root / folder)
-            if _identity(path, root) not in self.skipped
+            for label in self.FOLDERS
+            for path in image_files(self.folder(root, label))
+            if file_id(path, root) not in self.skipped
         ]
-
-
-def _identity(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
