@@ -55,6 +55,9 @@ class Data:
     """Seed of the division; kept apart from the training seed so that seeds compare on the same split."""
     limit: int | None = None
     """Use only this many training examples (a data-fraction study, or a quick look)."""
+    sampling: Literal["shuffled", "balanced"] = "shuffled"
+    """Order of training: every example once an epoch, or every class (or side of an attribute) equally often; the
+    latter does already what class weights would."""
     feed: Literal["auto", "device", "stream"] = "auto"
     """How training examples reach a step: kept whole on every device, or streamed; `auto` keeps those that fit."""
 
@@ -147,10 +150,17 @@ class Loss:
 
     label_smoothing: float = 0.0
     """Share of the target spread evenly over all classes (Szegedy et al. 2016)."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """`balanced` weighs each class (or each side of an attribute) by its inverse frequency in the training split."""
+    class_weights: Literal["none", "balanced", "effective"] = "none"
+    """`balanced` weighs each class (or each side of an attribute) by its inverse frequency in the training split,
+    `effective` by the inverse of its effective number of examples (Cui et al. 2019), which is between that and none."""
+    effective_beta: float = 0.999
+    """Beta of the effective number: towards 0 all weights are one, towards 1 they are balanced."""
+    focal: float = 0.0
+    """Gamma of the focal loss (Lin et al. 2017), or 0 for cross-entropy."""
     mixup: float = 0.0
     """Alpha of MixUp (Zhang et al. 2018), or 0 for none."""
+    cutmix: float = 0.0
+    """Alpha of CutMix (Yun et al. 2019), or 0 for none; with MixUp, each pair of neighbours gets one of the two."""
 
 
 @dataclasses.dataclass(frozen=True)

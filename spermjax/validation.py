@@ -51,7 +51,9 @@ NOT_NEGATIVE = (
     "data.repeat",
     "model.registers",
     "optim.weight_decay",
+    "loss.focal",
     "loss.mixup",
+    "loss.cutmix",
     "augment.rotate",
     "augment.scale",
     "augment.shift",
@@ -152,6 +154,8 @@ def _relations(experiment: Experiment) -> Iterable[str]:
         yield from _attention_options(model)
     if model.positions == "sincos" and model.width % 4:
         yield f"--model.width is {model.width}; sincos positions ask for a multiple of 4"
+    if not 0 <= experiment.loss.effective_beta < 1:
+        yield f"--loss.effective-beta is {experiment.loss.effective_beta}; it must be 0 or more and below 1"
     if min(model.std) <= 0:
         yield f"--model.std is {model.std}; each value must be above 0"
     if data.margin > 0 and data.crop is None:

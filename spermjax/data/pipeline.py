@@ -13,6 +13,7 @@ import numpy as np
 
 from spermjax.data.batch import BatchIndex, PackedBatch
 from spermjax.data.examples import Examples
+from spermjax.data.sampling import balanced, shuffled
 
 _RESIDENT_BYTES = 1 << 30
 """What examples may take of the host's memory, over all of its virtual devices."""
@@ -61,7 +62,12 @@ def fits_on_device(examples: Examples, devices: Sequence[jax.Device]) -> bool:
 
 
 def training_batches(
-    examples: Examples, batch_size: int, seed: int, *, yields: Literal["batch", "index"] = "batch"
+    examples: Examples,
+    batch_size: int,
+    seed: int,
+    *,
+    sampling: Literal["shuffled", "balanced"] = "shuffled",
+    yields: Literal["batch", "index"] = "batch",
 ) -> grain.DatasetIterator:
     """Endless shuffled batches whose state can be stored and restored.
 
@@ -72,13 +78,17 @@ def training_batches(
         examples: the training split.
         batch_size: examples in a batch, over all devices.
         seed: of the order; each epoch has its own.
+        sampling: each example once an epoch, or each class equally often (`sampling.balanced`).
         yields: the examples themselves, or their places for a step that has them. The
             order is the same, and so is the state.
 
     Returns:
         An iterator of `PackedBatch` or `BatchIndex` with `get_state` and `set_state` (JSON-able).
     """
-    order = grain.MapDataset.range(len(examples)).seed(seed).shuffle().repeat().batch(batch_size)
+    if sampling == "balanced":
+        order = balanced(examples.label, batch_size, seed)
+    else:
+        order = shuffled(len(examples), batch_size, seed)
 
     def batch(index: Any) -> PackedBatch | BatchIndex:
         places = np.asarray(index, np.int32)

@@ -62,6 +62,7 @@ def locate(session: Session, run: Run) -> Position:
         session.dataset.splits["train"],
         experiment.schedule.batch_size,
         experiment.seed,
+        sampling=experiment.data.sampling,
         yields="index" if session.resident else "batch",
     )
     checkpoints = Checkpoints(run.checkpoints)

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from spermjax.config import Loss
 from spermjax.data.task import Task
 
 
@@ -35,11 +36,16 @@ def classification_loss(
     soft: Float[Array, "batch outputs"],
     known: Bool[Array, "batch outputs"],
     weights: Float[Array, "outputs sides"],
+    focal: float = 0.0,
 ) -> tuple[Float[Array, "batch"], Float[Array, "batch"]]:
     """Weighted cross-entropy of each example, and its normaliser.
 
     Softmax cross-entropy for classes; the sum over known attributes of the binary
     cross-entropy otherwise. The loss of a batch is the ratio of the two sums.
+
+    The focal loss (Lin et al. 2017, equation 4) multiplies each term -log(p) by
+    (1 - p)^gamma; for classes p is the softmax, and a soft target takes the sum over
+    classes. The normaliser stays that of the cross-entropy.
 
     Args:
         task: what the logits mean.
@@ -47,6 +53,7 @@ def classification_loss(
         soft: probability wanted of each output.
         known: which of them count.
         weights: `[classes, 1]`, or `[attributes, 2]` for normal and abnormal.
+        focal: gamma of the focal loss; 0 is the cross-entropy.
 
     Returns:
         Loss and normaliser of each example.
@@ -54,20 +61,37 @@ def classification_loss(
     if task.kind == "single_label":
         log_probability = jax.nn.log_softmax(logits)
         weighted = soft * weights[:, 0]
-        return -(weighted * log_probability).sum(-1), weighted.sum(-1)
+        normaliser = weighted.sum(-1)
+        if focal:
+            weighted = weighted * jnp.exp(focal * _log_of_rest(logits))
+        return -(weighted * log_probability).sum(-1), normaliser
     weighted_normal = (1.0 - soft) * weights[:, 0] * known
     weighted_abnormal = soft * weights[:, 1] * known
-    loss = -(weighted_normal * jax.nn.log_sigmoid(-logits) + weighted_abnormal * jax.nn.log_sigmoid(logits))
-    return loss.sum(-1), (weighted_normal + weighted_abnormal).sum(-1)
+    normaliser = (weighted_normal + weighted_abnormal).sum(-1)
+    log_normal, log_abnormal = jax.nn.log_sigmoid(-logits), jax.nn.log_sigmoid(logits)
+    if focal:
+        weighted_normal = weighted_normal * jnp.exp(focal * log_abnormal)
+        weighted_abnormal = weighted_abnormal * jnp.exp(focal * log_normal)
+    return -(weighted_normal * log_normal + weighted_abnormal * log_abnormal).sum(-1), normaliser
 
 
-def class_weights(task: Task, label: Int[np.ndarray, "n *attributes"], balanced: bool) -> np.ndarray:
-    """Weights that give every class, or both sides of every attribute, an equal say.
+def _log_of_rest(logits: Float[Array, "batch classes"]) -> Float[Array, "batch classes"]:
+    """log(1 - p) of each class, from the other classes' logits, so that it is finite where p rounds to 1."""
+    others = ~jnp.eye(logits.shape[-1], dtype=bool)
+    rest = jax.nn.logsumexp(jnp.broadcast_to(logits[:, None], (len(logits), *others.shape)), axis=-1, where=others)
+    return rest - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+
+
+def class_weights(task: Task, label: Int[np.ndarray, "n *attributes"], config: Loss) -> np.ndarray:
+    """Weights that give rare classes, or the rarer side of an attribute, a larger say.
+
+    `balanced` takes 1 / n for a class of n examples, `effective` the inverse of the
+    effective number of examples, (1 - beta) / (1 - beta^n) (Cui et al. 2019, equation 3).
 
     Args:
         task: what the labels mean.
         label: labels of the training split; -1 is missing.
-        balanced: whether to weigh by inverse frequency; otherwise all weights are one.
+        config: which weights.
 
     Returns:
         `float32[classes, 1]`, or `float32[attributes, 2]`; the mean weight of an
@@ -75,11 +99,14 @@ def class_weights(task: Task, label: Int[np.ndarray, "n *attributes"], balanced:
     """
     if task.kind == "single_label":
         counts = np.bincount(label, minlength=task.num_outputs)[:, None]
-        total = counts.sum(keepdims=True)
     else:
         counts = np.stack([(label == side).sum(axis=0) for side in (0, 1)], axis=1)
-        total = counts.sum(axis=1, keepdims=True)
-    if not balanced:
+    if config.class_weights == "none":
         return np.ones(counts.shape, np.float32)
-    present = (counts > 0).sum() if task.kind == "single_label" else (counts > 0).sum(axis=1, keepdims=True)
-    return np.divide(total, counts * present, out=np.zeros(counts.shape), where=counts > 0).astype(np.float32)
+    number = counts.astype(float)
+    if config.class_weights == "effective":
+        number = (1.0 - config.effective_beta**number) / (1.0 - config.effective_beta)
+    inverse = np.divide(1.0, number, out=np.zeros(counts.shape), where=counts > 0)
+    axis = 0 if task.kind == "single_label" else 1
+    mean = (counts * inverse).sum(axis, keepdims=True) / counts.sum(axis, keepdims=True).clip(1)
+    return np.divide(inverse, mean, out=np.zeros(counts.shape), where=mean > 0).astype(np.float32)

@@ -76,7 +76,7 @@ def build_session(experiment: Experiment, dataset: Dataset) -> Session:
         build_model(experiment.model, outputs, AXIS),
         dataset.task,
         transformation,
-        class_weights(dataset.task, train.label, experiment.loss.class_weights == "balanced"),
+        class_weights(dataset.task, train.label, experiment.loss),
         total_steps,
         AXIS,
     )

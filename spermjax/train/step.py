@@ -20,7 +20,7 @@ from spermjax.models.attention.contract import ATTENTION
 from spermjax.train.guidance import deciding_table, guidance_loss, guidance_weight, target_parts
 from spermjax.train.keys import named, per_example
 from spermjax.train.losses import classification_loss, targets_of
-from spermjax.train.mixup import mixup
+from spermjax.train.mixing import mix
 from spermjax.train.optim import learning_rate_schedule
 from spermjax.train.state import TrainState, Variables, update_average
 
@@ -67,9 +67,7 @@ def make_train_step(
 
     def loss_sums(params: Any, statistics: Variables, batch: Batch, key: jax.Array, slots: jax.Array, step: jax.Array):
         soft, known = targets_of(task, batch.label, experiment.loss.label_smoothing)
-        if experiment.loss.mixup > 0:
-            keys = per_example(named(key, "mixup"), slots)
-            batch, soft, known = mixup(keys, batch, soft, known, experiment.loss.mixup)
+        batch, soft, known = mix(key, slots, batch, soft, known, experiment.loss)
         logits, mutated = model.apply(
             {"params": params, **statistics},
             batch.image,
@@ -77,7 +75,9 @@ def make_train_step(
             rngs={"dropout": named(key, "dropout")},
             mutable=[*statistics, *([ATTENTION] if guided else [])],
         )
-        losses, normalisers = classification_loss(task, logits, soft, known, jnp.asarray(weights))
+        losses, normalisers = classification_loss(
+            task, logits, soft, known, jnp.asarray(weights), experiment.loss.focal
+        )
         sums: Sums = {"classification_loss": ((losses * batch.weight).sum(), (normalisers * batch.weight).sum())}
         if guided:
             attention = by_layer(mutated[ATTENTION], "weights", rank=4)

@@ -1,3 +1,4 @@
+import dataclasses
 import types
 
 import jax
@@ -44,6 +45,55 @@ def test_restored_state_yields_the_next_batch():
     restored = training_batches(TRAIN, 16, seed=1)
     restored.set_state(state)
     np.testing.assert_array_equal([next(restored).index for _ in range(4)], expected)
+
+
+def balanced_batches(split, size, seed=0, kind="index"):
+    return training_batches(split, size, seed, sampling="balanced", yields=kind)
+
+
+def imbalanced(kind="single_label"):
+    """Four classes of which one has a single example."""
+    split = tiny.dataset(kind).splits["train"]
+    corner = split.label if kind == "single_label" else split.label[:, 0] * 2 + split.label[:, 1]
+    return split.take(np.r_[np.flatnonzero(corner == 0)[:1], np.flatnonzero(corner != 0)])
+
+
+def test_balanced_batches_hold_every_class_alike():
+    split = imbalanced()
+    batches = balanced_batches(split, 16)
+    index = np.stack([next(batches).index for _ in range(30)])
+    for batch in index:
+        np.testing.assert_array_equal(np.bincount(split.label[batch]), [4, 4, 4, 4])
+    # Within a class each is drawn once before any is drawn again.
+    for value in range(4):
+        drawn = np.bincount(index.ravel(), minlength=len(split))[split.label == value]
+        assert drawn.max() - drawn.min() <= 1
+    assert len({tuple(split.label[batch]) for batch in index}) > 20  # Neighbours differ from batch to batch.
+
+
+def test_both_sides_of_every_attribute_take_turns():
+    """Closed form: of every four draws one is from each side of each of two attributes, among its own in turn."""
+    label = np.array([[1, 0]] * 2 + [[0, 0]] * 20 + [[0, 1]] * 5 + [[-1, 1]], np.int32)
+    split = dataclasses.replace(TRAIN.take(np.arange(len(label))), label=label)
+    batches = balanced_batches(split, 16)
+    draws = np.concatenate([next(batches).index for _ in range(50)])
+    turns = len(draws) / 4
+    expected = sum((column == side) * turns / (column == side).sum() for column in label.T for side in (0, 1))
+    assert (np.abs(np.bincount(draws, minlength=len(label)) - expected) < 2).all()
+
+
+def test_balanced_order_goes_on_where_it_stood_and_is_the_same_either_way():
+    split = imbalanced()
+    batches = balanced_batches(split, 7, seed=2)
+    for _ in range(5):
+        next(batches)
+    state = batches.get_state()
+    expected = [next(batches).index for _ in range(6)]
+    for kind in ("index", "batch"):
+        restored = balanced_batches(split, 7, seed=2, kind=kind)
+        restored.set_state(state)
+        np.testing.assert_array_equal([next(restored).index for _ in range(6)], expected)
+    assert (next(balanced_batches(split, 7, seed=3)).index != next(balanced_batches(split, 7, seed=2)).index).any()
 
 
 def test_seeds_differ():

@@ -26,7 +26,7 @@ GUIDED = Guidance(weight=0.5)
 def sgd_step(experiment, data, axis_name):
     """A step whose change of the parameters is the gradient itself."""
     outputs = data.task.num_outputs
-    weights = class_weights(data.task, data.splits["train"].label, balanced=True)
+    weights = class_weights(data.task, data.splits["train"].label, Loss(class_weights="balanced"))
     optimizer = optax.sgd(1.0)
     model = build_model(experiment.model, outputs, axis_name)
     return make_train_step(experiment, model, data.task, optimizer, weights, 10, axis_name), optimizer
@@ -43,7 +43,7 @@ def initial(experiment, data, optimizer):
 def test_gradients_do_not_depend_on_the_number_of_devices(kind, counts):
     """Witness: the same step without pmap; with SGD, since Adam would hide a wrong scale."""
     data = tiny.dataset(kind)
-    experiment = tiny.experiment(guidance=GUIDED, loss=Loss(mixup=0.4, label_smoothing=0.1))
+    experiment = tiny.experiment(guidance=GUIDED, loss=Loss(mixup=0.4, cutmix=0.5, focal=1.0, label_smoothing=0.1))
     batch = gather(data.splits["train"], np.r_[np.arange(14), -1, -1])
     step, optimizer = sgd_step(experiment, data, None)
     expected, metrics = jax.jit(step)(initial(experiment, data, optimizer), batch)
