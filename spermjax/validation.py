@@ -72,11 +72,16 @@ def validate(experiment: Experiment) -> None:
     Raises:
         ConfigError: naming every problem, with its option and what is allowed.
     """
-    problems = [*_choices(experiment, ""), *_ranges(experiment), *_names(experiment), *_relations(experiment)]
-    if problems:
+    found = problems(experiment)
+    if found:
         raise ConfigError(
-            f"The experiment {experiment.name!r} can't be run:\n" + "\n".join(f"  - {line}" for line in problems)
+            f"The experiment {experiment.name!r} can't be run:\n" + "\n".join(f"  - {line}" for line in found)
         )
+
+
+def problems(experiment: Experiment) -> list[str]:
+    """What `validate` would say, a line each."""
+    return [*_choices(experiment, ""), *_ranges(experiment), *_names(experiment), *_relations(experiment)]
 
 
 def _option(path: str) -> str:

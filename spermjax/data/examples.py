@@ -136,7 +136,7 @@ def load_undivided(data: config.Data, *, progress: bool = True) -> Dataset:
     prepared = prepare(data.name, data.manual_dir, data.data_dir, progress=progress)
     builder = prepared.builder
     available = [split for split in (*splits.OFFICIAL, "full") if split in builder.info.splits]
-    task = _task(builder)
+    task = task_of(builder)
     total = sum(builder.info.splits[split].num_examples for split in available)
     stored, digest = {}, hashlib.sha256()
     with bar(f"reading {data.name}", total, progress) as advance:
@@ -182,7 +182,8 @@ def read_images(paths: Sequence[Path], data: config.Data) -> UInt8[np.ndarray, "
     return np.stack(images) if images else np.zeros((0, data.image_size, data.image_size, 3), np.uint8)
 
 
-def _task(builder: SpermBuilder) -> Task:
+def task_of(builder: SpermBuilder) -> Task:
+    """What a data set asks, from its builder alone; nothing need be prepared."""
     features: Any = builder.info.features
     if "label" in features:
         kind, names = "single_label", tuple(features["label"].names)

@@ -1,6 +1,6 @@
 """Where results go: the run folder always, a terminal, and Weights & Biases."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ def open_trackers(
     resume_step: int | None,
     total_steps: int | None = None,
     metric: str | None = None,
+    others: Sequence[Tracker] = (),
 ) -> Tracker:
     """Opens all trackers of a run; one process of a job does so.
 
@@ -31,6 +32,7 @@ def open_trackers(
         resume_step: step of the checkpoint that the run goes on from, or None.
         total_steps: where training ends, for the time left.
         metric: validation metric to show on the terminal, such as `validation/accuracy`.
+        others: are told after these.
 
     Returns:
         One tracker over all.
@@ -42,4 +44,4 @@ def open_trackers(
     if wanted_mode(tracking.wandb) != "disabled":
         trackers.append(Wandb(tracking, run, config))
     trackers.append(Console(first_step=resume_step or 0, total_steps=total_steps, metric=metric))
-    return Trackers(trackers)
+    return Trackers([*trackers, *others])

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from spermjax.errors import SpermjaxError
 from spermjax.evaluate.classification import selection_metric
 from spermjax.report import build_report
 from spermjax.run import Run, create, find, write_json
-from spermjax.tracking import open_trackers
+from spermjax.tracking import Tracker, open_trackers
 from spermjax.train.loop import Outcome, fit, locate
 from spermjax.train.session import build_session
 from spermjax.validation import validate
@@ -33,8 +34,12 @@ class Interrupted(SpermjaxError):
         self.exit_code = 128 + signum
 
 
-def train(experiment: Experiment) -> Run:
+def train(experiment: Experiment, *, trackers: Sequence[Tracker] = ()) -> Run:
     """Trains, evaluates, explains and reports; a run of the same id goes on where it stopped.
+
+    Args:
+        experiment: what to run.
+        trackers: are told of results after the experiment's own; what they raise ends the run.
 
     Raises:
         ConfigError: the experiment can't be run as it is.
@@ -44,7 +49,7 @@ def train(experiment: Experiment) -> Run:
     """
     validate(experiment)
     dataset = load(experiment.data)
-    return _complete(create(experiment), experiment, dataset)
+    return _complete(create(experiment), experiment, dataset, trackers)
 
 
 def resume(path: Path) -> Run:
@@ -57,16 +62,16 @@ def resume(path: Path) -> Run:
     run = find(path)
     experiment = run.experiment()
     validate(experiment)
-    return _complete(run, experiment, load(experiment.data))
+    return _complete(run, experiment, load(experiment.data), ())
 
 
-def _complete(run: Run, experiment: Experiment, dataset: Dataset) -> Run:
+def _complete(run: Run, experiment: Experiment, dataset: Dataset, trackers: Sequence[Tracker]) -> Run:
     with run.lock():
         if (run.path / "data.json").exists():
             check_same_data(run, dataset)
         write_json(run.path / "environment.json", environment())
         write_json(run.path / "data.json", describe(dataset))
-        outcome = _fit(run, experiment, dataset)
+        outcome = _fit(run, experiment, dataset, trackers)
     if outcome.signum:
         raise Interrupted(
             f"Stopped by {signal.Signals(outcome.signum).name} after step {outcome.step}, which is saved. "
@@ -76,7 +81,7 @@ def _complete(run: Run, experiment: Experiment, dataset: Dataset) -> Run:
     return run
 
 
-def _fit(run: Run, experiment: Experiment, dataset: Dataset) -> Outcome:
+def _fit(run: Run, experiment: Experiment, dataset: Dataset, trackers: Sequence[Tracker]) -> Outcome:
     session = build_session(experiment, dataset)
     position = locate(session, run)
     tracker = open_trackers(
@@ -86,6 +91,7 @@ def _fit(run: Run, experiment: Experiment, dataset: Dataset) -> Outcome:
         resume_step=position.step,
         total_steps=session.total_steps,
         metric=f"validation/{selection_metric(dataset.task)}",
+        others=trackers,
     )
     with contextlib.ExitStack() as stack:
         stack.callback(tracker.finish)

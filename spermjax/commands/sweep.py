@@ -1,0 +1,58 @@
+"""`spermjax sweep FILE --out DIR`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from spermjax.commands.parse import parse, print_json, print_table
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs a sweep."""
+
+    def sweep(
+        file: Annotated[Path, tyro.conf.Positional],
+        out: Path,
+        workers: int = 1,
+        storage: str | None = None,
+        manual_dir: Path | None = None,
+        data_dir: Path | None = None,
+        check: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+        json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    ) -> int:
+        """Run a sweep file (W&B's schema) and write all its runs and a table into a folder.
+
+        The same command goes on after a kill: no trial is lost or run twice. Compare the
+        runs with `spermjax compare DIR --out PAGE`.
+
+        Args:
+            file: the sweep, such as experiments/sweeps/smoke.yaml.
+            out: folder of the sweep.
+            workers: processes on this machine; each gets its share of the devices.
+            storage: file, sqlite:///FILE or postgresql://USER@HOST/NAME, to share one
+                sweep between machines (default: a journal in the folder).
+            manual_dir: where the data set's unpacked archive is.
+            data_dir: where prepared data sets are.
+            check: only check the file, and say how many runs it makes.
+            json: print JSON.
+        """
+        from spermjax.sweep.command import begin, finish
+        from spermjax.sweep.local import run
+
+        folder = begin(file, out, storage=storage, manual_dir=manual_dir, data_dir=data_dir, dry=check)
+        if check:
+            print(f"{file}: {folder.sweep.trials()} runs of {folder.sweep.experiment}, in order")
+            return 0
+        with folder.lock():
+            run(folder, workers, (lambda line: None) if json else lambda line: print(line, flush=True))
+        result = finish(folder)
+        if json:
+            print_json(result)
+            return 0
+        print_table(["trial", "state", *result["objectives"], "parameters"], result["rows"])
+        print(f"trials: {result['table']}\nnext: spermjax compare {out} --out {out / 'comparison'}")
+        return 0
+
+    return parse(sweep, arguments, "sweep")
