@@ -125,7 +125,7 @@ class Parameter:
         if kind.endswith("log_uniform"):
             low, high = math.exp(low), math.exp(high)
         plain = kind.removeprefix("q_").removesuffix("_values")
-        quantile: dict[str, Callable[[], float]] = {
+        quantile: dict[str, Callable[[], Any]] = {
             "uniform": lambda: low + share * (high - low),
             "log_uniform": lambda: low * (high / low) ** share,
             "inv_log_uniform": lambda: low + high - low * (high / low) ** (1 - share),

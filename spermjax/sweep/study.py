@@ -14,13 +14,18 @@ import socket
 import time
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import optuna
+import sqlalchemy
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, ProgrammingError
 
 from spermjax.errors import ConfigError, SpermjaxError
 from spermjax.sweep.parameter import choice
@@ -53,12 +58,12 @@ def patient(call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
     Raises:
         StorageError: it did not answer for a minute; nothing of the sweep is lost.
     """
-    from sqlalchemy.exc import InterfaceError, OperationalError
-
+    # Workers that start together create the same tables at once; all but one are told so.
+    answers = (IntegrityError, ProgrammingError) if call is RDBStorage else ()
     for pause in (*PATIENCE_SECONDS, None):
         try:
             return call(*args, **options)
-        except (StorageInternalError, OperationalError, InterfaceError, OSError) as error:
+        except (*answers, StorageInternalError, OperationalError, InterfaceError, OSError) as error:
             if pause is None:
                 raise StorageError(
                     f"The sweep's storage does not answer ({type(error).__name__}: {str(error).splitlines()[0]}). "
@@ -80,9 +85,6 @@ def open_storage(where: str) -> optuna.storages.BaseStorage:
         ConfigError: a kind that isn't known, or whose driver isn't installed.
         StorageError: it can't be reached.
     """
-    from optuna.storages import JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend
-
     scheme, separator, rest = where.partition("://")
     if not separator:
         path = Path(where)
@@ -93,9 +95,27 @@ def open_storage(where: str) -> optuna.storages.BaseStorage:
     arguments = {"connect_args": {"timeout": 60}} if scheme == "sqlite" else {"pool_pre_ping": True}
     url = where if scheme == "sqlite" else f"postgresql+psycopg://{rest}"
     try:
-        return patient(RDBStorage, url, engine_kwargs=arguments)
+        database = patient(RDBStorage, url, engine_kwargs=arguments)
     except ImportError as error:
         raise ConfigError(f"--storage {where!r} needs a driver ({error}): pip install 'spermjax[sweep]'") from error
+    if scheme == "sqlite":
+        _lock_whole_transactions(database.engine)
+    return database
+
+
+def _lock_whole_transactions(engine: sqlalchemy.Engine) -> None:
+    """SQLite has no `SELECT ... FOR UPDATE`; without this, two workers could claim one trial."""
+
+    def connected(connection: Any, record: object) -> None:
+        del record
+        connection.isolation_level = None  # The driver would begin by itself, too late.
+
+    def begin(connection: sqlalchemy.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begin)
+    engine.dispose()
 
 
 def prepare(sweep: Sweep, name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:
@@ -191,6 +211,11 @@ def owns(study: optuna.Study, trial_id: int, owner: str) -> bool:
     """Whether a trial is still this worker's: running, and not given to another meanwhile."""
     trial = patient(study._storage.get_trial, trial_id)
     return trial.state == TrialState.RUNNING and trial.user_attrs.get(OWNER) == owner
+
+
+def tell(study: optuna.Study, number: int, values: Sequence[float] | None, state: TrialState) -> None:
+    """Ends a trial; again, where the storage was gone before it could answer."""
+    patient(study.tell, number, values, state, skip_if_finished=True)
 
 
 def give_back(study: optuna.Study, trial_id: int) -> None:

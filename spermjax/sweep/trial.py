@@ -168,5 +168,5 @@ def run_trial(sweep: Sweep, base: Experiment, study: optuna.Study, trial: Trial,
         said = f"failed: {said.splitlines()[0]}"
     finally:
         ended.set()
-    studies.patient(study.tell, trial.number, values, state)
+    studies.tell(study, trial.number, values, state)
     return said

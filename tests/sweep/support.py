@@ -14,7 +14,7 @@ from spermjax.sweep.sweepfile import Sweep, from_dict
 SWEEP = {
     "program": "phantom_quickstart",
     "method": "random",
-    "run_cap": 12,
+    "run_cap": 8,
     "metric": {"name": "validation/accuracy", "goal": "maximize"},
     "parameters": {"optim.learning_rate": {"min": 0.0, "max": 1.0}},
 }
@@ -34,7 +34,7 @@ def main(storage: str, journal: str, dies: str) -> None:
             study = studies.load(search, "study", store)
             trial = studies.claim(search, study, owner)
             if trial is None:
-                if not study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING)):
+                if not studies.patient(study.get_trials, states=(TrialState.RUNNING, TrialState.WAITING)):
                     return
                 studies.give_back_abandoned(study, died=True)
                 time.sleep(0.1)
@@ -44,7 +44,7 @@ def main(storage: str, journal: str, dies: str) -> None:
             if dies == "yes" and trial.number >= 2:
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(0.05)
-            study.tell(trial, value)
+            studies.tell(study, trial.number, [value], TrialState.COMPLETE)
             print("done", trial.number, value, file=file, flush=True)
 
 

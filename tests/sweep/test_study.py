@@ -75,15 +75,15 @@ def test_one_of_three_workers_is_killed(storage, tmp_path):
     lines = [line.split() for journal in journals for line in journal.read_text().splitlines()]
     started = collections.Counter(int(number) for event, number, _ in lines if event == "start")
     done = collections.Counter(int(number) for event, number, _ in lines if event == "done")
-    assert done == collections.Counter(range(12)), "each trial came to one result"
+    assert done == collections.Counter(range(8)), "each trial came to one result"
     killed = codes[0] == -9
-    assert started.total() == 12 + killed, "the trial of the killed worker was begun again, and no other"
+    assert started.total() == 8 + killed, "the trial of the killed worker was begun again, and no other"
     values = {}
     for _, number, value in lines:
         assert values.setdefault(number, value) == value, "a trial that is taken over keeps its parameters"
     study = optuna.load_study(study_name="study", storage=studies.open_storage(storage))
-    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 12
-    assert len({trial.value for trial in study.trials}) == 12, "workers draw different values"
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 8
+    assert len({trial.value for trial in study.trials}) == 8, "workers draw different values"
 
 
 def test_a_trial_that_kills_its_workers_fails_in_the_end(tmp_path):
@@ -117,7 +117,7 @@ def test_joining_a_study_that_was_half_filled_completes_it(tmp_path):
     study = optuna.create_study(study_name="study", storage=store, directions=["maximize"])
     study.enqueue_trial({}, user_attrs={"slot": 4})
     slots = [trial.user_attrs["slot"] for trial in studies.prepare(search, "study", store).trials]
-    assert sorted(slots) == list(range(12))
+    assert sorted(slots) == list(range(8))
 
 
 def test_a_storage_that_comes_back_is_waited_for_and_one_that_does_not_stops_the_worker(monkeypatch):
