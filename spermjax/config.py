@@ -169,6 +169,8 @@ class Augment:
 
     flip: bool = True
     """Mirror left to right."""
+    flip_vertical: bool = False
+    """Mirror top to bottom."""
     rotate: float = 180.0
     """Largest rotation either way, in degrees."""
     scale: float = 0.1
@@ -183,6 +185,11 @@ class Augment:
     """Largest standard deviation of a Gaussian blur, in pixels."""
     noise: float = 0.0
     """Largest standard deviation of additive Gaussian noise."""
+    randaugment: int = 0
+    """How many of the microscope's own changes (stain, debris, illumination, defocus, JPEG) each image meets
+    (RandAugment, Cubuk et al. 2020)."""
+    magnitude: float = 0.5
+    """Strength of the strongest of these changes, as a share of the largest there is."""
 
 
 @dataclasses.dataclass(frozen=True)

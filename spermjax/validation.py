@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from spermjax.config import Experiment, Model
 from spermjax.data.catalogue import builder_class
+from spermjax.data.microscopy import NAMES as CHANGES
 from spermjax.errors import ConfigError, nearest
 from spermjax.interpret.methods import METHODS
 from spermjax.interpret.metrics import METRICS
@@ -21,6 +22,7 @@ SHARES = (
     "schedule.warmup",
     "schedule.final_learning_rate",
     "loss.label_smoothing",
+    "augment.magnitude",
     "guidance.warmup",
     "guidance.stop",
 )
@@ -61,6 +63,7 @@ NOT_NEGATIVE = (
     "augment.contrast",
     "augment.blur",
     "augment.noise",
+    "augment.randaugment",
     "guidance.weight",
     "seed",
 )
@@ -159,6 +162,9 @@ def _relations(experiment: Experiment) -> Iterable[str]:
         yield from _attention_options(model)
     if model.positions == "sincos" and model.width % 4:
         yield f"--model.width is {model.width}; sincos positions ask for a multiple of 4"
+    if experiment.augment.randaugment > len(CHANGES):
+        count = experiment.augment.randaugment
+        yield f"--augment.randaugment is {count}; there are {len(CHANGES)}: {', '.join(CHANGES)}"
     if not 0 <= experiment.loss.effective_beta < 1:
         yield f"--loss.effective-beta is {experiment.loss.effective_beta}; it must be 0 or more and below 1"
     if min(model.std) <= 0:

@@ -10,13 +10,16 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from spermjax.config import Augment
 from spermjax.data.batch import Batch
+from spermjax.data.blur import gaussian_blur
+from spermjax.data.microscopy import randaugment
+from spermjax.data.motion import Motion, Turn, move, move_points
 
-_BLUR_REACH = 3.0  # Standard deviations that the window of the blur holds.
+# Streams beside the two that the key is split into, whose numbers are 0 and 1.
+_MICROSCOPY, _VERTICAL = 2, 3
 
 Image = Float[Array, "height width 3"]
 Parts = Bool[Array, "height width parts"]
@@ -44,107 +47,62 @@ def augment(keys: Key[Array, "batch"], batch: Batch, config: Augment, size: int 
     return replace(batch, image=image, parts=parts)
 
 
+def augment_points(
+    keys: Key[Array, "batch"],
+    points: Float[Array, "batch points 2"],
+    shape: tuple[int, int],
+    config: Augment,
+    size: int | None = None,
+) -> Float[Array, "batch points 2"]:
+    """Where `augment` brings points of the images, for the same keys.
+
+    Args:
+        keys: those that `augment` is given.
+        points: x and y in pixels; the middle of an image's first pixel is (0, 0).
+        shape: height and width of the images.
+        config: as for `augment`.
+        size: as for `augment`.
+
+    Returns:
+        x and y in pixels of the new images; outside of them where a point left.
+    """
+    size = size or shape[1]
+    return jax.vmap(lambda key, own: move_points(own, shape, _motion(key, config, size), size))(keys, points)
+
+
 def _augment_one(key: Key[Array, ""], image: Image, parts: Parts, config: Augment, size: int) -> tuple[Image, Parts]:
-    draws_key, noise_key = jax.random.split(key)
-    flip, turn, growth, x, y, light, spread, blur, noise = jax.random.uniform(draws_key, (9,), minval=-1.0)
-    if config.flip:
-        image, parts = jax.tree.map(lambda array: jnp.where(flip < 0.0, array[:, ::-1], array), (image, parts))
-    if config.rotate or config.scale or config.shift:
-        image, parts = warp(
-            image,
-            parts,
-            angle=jnp.deg2rad(config.rotate * turn),
-            scale=1.0 + config.scale * growth,
-            shift=config.shift * size * jnp.stack([x, y]),
-            size=size,
-        )
-    elif size != image.shape[0]:
-        inner = slice((image.shape[0] - size) // 2, (image.shape[0] + size) // 2)
-        image, parts = image[inner, inner], parts[inner, inner]
+    image, parts = move(image, parts, _motion(key, config, size), size)
+    light, spread, blur, noise = _draw(key)[5:]
     if config.blur:
-        image = gaussian_blur(image, config.blur * jnp.abs(blur), reach=int(np.ceil(_BLUR_REACH * config.blur)))
+        image = gaussian_blur(image, config.blur * jnp.abs(blur), config.blur)
     if config.contrast:
         mean = image.mean()
         image = mean + (1.0 + config.contrast * spread) * (image - mean)
     if config.brightness:
         image = image + config.brightness * light
     if config.noise:
+        noise_key = jax.random.split(key)[1]
         image = image + config.noise * jnp.abs(noise) * jax.random.normal(noise_key, image.shape)
-    return image.clip(0.0, 1.0), parts
+    image = image.clip(0.0, 1.0)
+    if config.randaugment:
+        image = randaugment(jax.random.fold_in(key, _MICROSCOPY), image, config.randaugment, config.magnitude)
+    return image, parts
 
 
-def warp(
-    image: Image,
-    parts: Parts,
-    *,
-    angle: Float[Array, ""],
-    scale: Float[Array, ""],
-    shift: Float[Array, "2"],
-    size: int,
-) -> tuple[Image, Parts]:
-    """Turns and scales about the middle, then shifts; gives the central square.
-
-    Each pixel looks up where it comes from: the image between its four nearest
-    pixels (bilinear, the edge repeated), the masks at the nearest one.
-
-    Args:
-        image: of any shape, also larger than what is returned.
-        parts: of the image's shape.
-        angle: clockwise, in radians.
-        scale: above 1 enlarges.
-        shift: to the right and down, in pixels.
-        size: side of the square that is returned.
-    """
-    height, width = image.shape[:2]
-    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
-    to_x = jnp.arange(size, dtype=jnp.float32) - (size - 1) / 2 - shift[0]
-    to_y = jnp.arange(size, dtype=jnp.float32)[:, None] - (size - 1) / 2 - shift[1]
-    cos, sin = jnp.cos(angle) / scale, jnp.sin(angle) / scale
-    from_x = cos * to_x + sin * to_y + middle_x
-    from_y = cos * to_y - sin * to_x + middle_y
-    nearest_x, nearest_y = jnp.round(from_x).astype(int), jnp.round(from_y).astype(int)
-    inside = (nearest_x >= 0) & (nearest_x < width) & (nearest_y >= 0) & (nearest_y < height)
-    return _bilinear(image, from_x, from_y), _look_up(parts, nearest_x, nearest_y) & inside[..., None]
+def _motion(key: Key[Array, ""], config: Augment, size: int) -> Motion:
+    flip, angle, growth, x, y = _draw(key)[:5]
+    turn = Turn(
+        angle=jnp.deg2rad(config.rotate * angle),
+        scale=1.0 + config.scale * growth,
+        shift=config.shift * size * jnp.stack([x, y]),
+    )
+    return Motion(
+        mirror=flip < 0.0 if config.flip else None,
+        mirror_vertical=jax.random.bernoulli(jax.random.fold_in(key, _VERTICAL)) if config.flip_vertical else None,
+        turn=turn if config.rotate or config.scale or config.shift else None,
+    )
 
 
-def gaussian_blur(image: Image, sigma_px: Float[Array, ""], reach: int) -> Image:
-    """A Gaussian blur as two passes of shifted sums, the edge repeated.
-
-    Args:
-        image: of any shape.
-        sigma_px: standard deviation; 0 leaves the image as it is.
-        reach: how many pixels to either side the window holds.
-    """
-    offsets = np.arange(-reach, reach + 1, dtype=np.float32)
-    weights = jnp.exp(-0.5 * jnp.square(offsets / jnp.maximum(sigma_px, 1e-3)))
-    weights = weights / weights.sum()
-    for axis in (0, 1):
-        length = image.shape[axis]
-        padding = [(reach, reach) if i == axis else (0, 0) for i in range(image.ndim)]
-        # Without barriers XLA computes what went before anew for each shift, several times slower.
-        padded = jax.lax.optimization_barrier(jnp.pad(jax.lax.optimization_barrier(image), padding, mode="edge"))
-        shifted = [jax.lax.slice_in_dim(padded, i, i + length, axis=axis) for i in range(len(offsets))]
-        image = sum((weight * part for weight, part in zip(weights, shifted, strict=True)), jnp.zeros_like(image))
-    return image
-
-
-def _bilinear(image: Image, x: Float[Array, "to_y to_x"], y: Float[Array, "to_y to_x"]) -> Float[Array, "to_y to_x 3"]:
-    height, width = image.shape[:2]
-    x, y = x.clip(0.0, width - 1.0), y.clip(0.0, height - 1.0)
-    left, top = jnp.floor(x), jnp.floor(y)
-    right_share, bottom_share = (x - left)[..., None], (y - top)[..., None]
-    left, top = left.astype(int), top.astype(int)
-    upper = _look_up(image, left, top) * (1.0 - right_share) + _look_up(image, left + 1, top) * right_share
-    lower = _look_up(image, left, top + 1) * (1.0 - right_share) + _look_up(image, left + 1, top + 1) * right_share
-    return upper * (1.0 - bottom_share) + lower * bottom_share
-
-
-def _look_up(
-    array: Float[Array, "height width channels"] | Bool[Array, "height width channels"],
-    x: Int[Array, "to_y to_x"],
-    y: Int[Array, "to_y to_x"],
-):
-    """The array's values at whole places, the nearest edge's outside."""
-    height, width = array.shape[:2]
-    at = y.clip(0, height - 1) * width + x.clip(0, width - 1)
-    return array.reshape(height * width, -1).at[at].get(mode="promise_in_bounds")
+def _draw(key: Key[Array, ""]) -> Float[Array, "9"]:
+    """Five numbers in [-1, 1] for where things go, and four for how bright they are."""
+    return jax.random.uniform(jax.random.split(key)[0], (9,), minval=-1.0)

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from spermjax.config import Augment
-from spermjax.data.augment import augment, gaussian_blur, warp
+from spermjax.data.augment import augment, augment_points
 from spermjax.data.batch import Batch
+from spermjax.data.blur import gaussian_blur
+from spermjax.data.motion import Turn, warp
 
 BATCH, SIDE = 5, 24
 NOTHING = Augment(flip=False, rotate=0, scale=0, shift=0, brightness=0, contrast=0, blur=0, noise=0)
@@ -45,11 +47,12 @@ def only(**changes) -> Augment:
 geometry = st.builds(
     only,
     flip=st.booleans(),
+    flip_vertical=st.booleans(),
     rotate=st.sampled_from([0.0, 30.0, 180.0]),
     scale=st.sampled_from([0.0, 0.2]),
     shift=st.sampled_from([0.0, 0.1]),
 )
-EVERYTHING = Augment(shift=0.1, brightness=0.5, contrast=0.5, blur=1.0, noise=0.3)
+EVERYTHING = Augment(flip_vertical=True, shift=0.1, brightness=0.5, contrast=0.5, blur=1.0, noise=0.3, randaugment=2)
 configs = pytest.mark.parametrize("config", [EVERYTHING, Augment(), only(flip=True, noise=0.3)])
 
 
@@ -66,20 +69,46 @@ def test_image_and_masks_stay_registered(config, seed):
     assert whole.mean() > 0.4
 
 
+@settings(max_examples=4, deadline=None, derandomize=True)
+@given(config=geometry, margin=st.sampled_from([0, 5]), seed=st.integers(0, 2**16))
+def test_points_stay_on_what_they_mark(config, margin, seed):
+    """Blobs of light about the points: after the change their centres of mass lie where the points went."""
+    size, side = 40, 40 + 2 * margin
+    points = (side - 1) / 2 + np.random.default_rng(seed).uniform(-8, 8, (6, 2))
+    y, x = np.mgrid[:side, :side]
+    squared = (x - points[:, 0, None, None]) ** 2 + (y - points[:, 1, None, None]) ** 2
+    batch = make_batch(6)
+    light = jnp.asarray(np.exp(-squared / 8), jnp.float32)[..., None].repeat(3, -1)
+    parts = jnp.asarray(squared < 9)[..., None].repeat(6, -1)
+    moved = augment(keys(6, seed), batch.replace(image=light, parts=parts), config, size)
+    where = augment_points(keys(6, seed), jnp.asarray(points)[:, None], (side, side), config, size)[:, 0]
+    for weights, tolerance in ((moved.image[..., 0], 0.1), (moved.parts[..., 0], 0.5)):
+        centres = [ndimage.center_of_mass(np.asarray(one))[::-1] for one in weights]
+        np.testing.assert_allclose(where, centres, atol=tolerance)
+
+
+def test_changes_of_the_microscope_move_nothing():
+    batch = make_batch()
+    still, plain = (augment(keys(), batch, only(flip=True, randaugment=n, magnitude=1.0)) for n in (5, 0))
+    np.testing.assert_array_equal(still.parts, plain.parts)
+    assert (still.image != plain.image).any()
+
+
 def test_without_changes_nothing_changes():
     batch = make_batch()
     result = augment(keys(), batch, NOTHING)
     jax.tree.map(np.testing.assert_array_equal, result, batch)
 
 
-def test_flip_mirrors_about_half_of_the_examples_and_twice_is_none():
+@pytest.mark.parametrize(("config", "axis"), [(only(flip=True), 2), (only(flip_vertical=True), 1)])
+def test_flip_mirrors_about_half_of_the_examples_and_twice_is_none(config, axis):
     batch = make_batch(64)
-    once = augment(keys(64), batch, only(flip=True))
+    once = augment(keys(64), batch, config)
     flipped = np.array([not (a == b).all() for a, b in zip(once.image, batch.image, strict=True)])
     assert 16 < flipped.sum() < 48
-    np.testing.assert_array_equal(once.image[flipped], batch.image[flipped][:, :, ::-1])
-    np.testing.assert_array_equal(once.parts[flipped], batch.parts[flipped][:, :, ::-1])
-    twice = augment(keys(64), once, only(flip=True))
+    np.testing.assert_array_equal(once.image[flipped], np.flip(batch.image[flipped], axis))
+    np.testing.assert_array_equal(once.parts[flipped], np.flip(batch.parts[flipped], axis))
+    twice = augment(keys(64), once, config)
     jax.tree.map(np.testing.assert_array_equal, twice, batch)
 
 
@@ -107,14 +136,8 @@ def test_a_warp_is_scipy_s():
     """Witness: scipy's affine transform, order 1 for the image and 0 for the masks."""
     batch = make_batch()
     angle, scale, shift = 0.4, 1.15, np.array([2.0, -3.0])
-    image, parts = warp(
-        batch.image[0],
-        batch.parts[0],
-        angle=jnp.float32(angle),
-        scale=jnp.float32(scale),
-        shift=jnp.float32(shift),
-        size=SIDE,
-    )
+    turn = Turn(angle=jnp.float32(angle), scale=jnp.float32(scale), shift=jnp.float32(shift))
+    image, parts = warp(batch.image[0], batch.parts[0], turn, SIDE)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale  # Of (y, x).
     middle = (SIDE - 1) / 2
     offset = middle - rotation @ (middle + shift[::-1])
@@ -145,12 +168,17 @@ def test_what_lies_around_the_square_moves_in(config):
 def test_a_blur_is_scipy_s(sigma):
     image = make_batch().image[0]
     expected = ndimage.gaussian_filter(np.asarray(image, float), (sigma, sigma, 0), mode="nearest", radius=(3, 3, 0))
-    np.testing.assert_allclose(gaussian_blur(image, jnp.float32(sigma), reach=3), expected, atol=1e-5)
+    np.testing.assert_allclose(gaussian_blur(image, jnp.float32(sigma), 1.0), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("config", "operation"),
-    [(only(rotate=10.0), "gather"), (only(blur=1.0), "exponential"), (only(noise=0.1), "erf_inv")],
+    [
+        (only(rotate=10.0), "gather"),
+        (only(blur=1.0), "exponential"),
+        (only(noise=0.1), "erf_inv"),
+        (only(randaugment=1), "round"),
+    ],
 )
 def test_what_is_zero_is_not_compiled(config, operation):
     batch = make_batch()

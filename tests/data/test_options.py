@@ -2,7 +2,7 @@
 
 import pytest
 
-from spermjax.config import Data, Experiment
+from spermjax.config import Augment, Data, Experiment, Loss
 from spermjax.errors import ConfigError
 from spermjax.validation import validate
 
@@ -23,6 +23,20 @@ from spermjax.validation import validate
 def test_refused(data, words):
     with pytest.raises(ConfigError, match=words):
         validate(Experiment(data=data))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"augment": Augment(randaugment=6)}, "there are 5: stain, debris"),
+        ({"augment": Augment(magnitude=1.5)}, "--augment.magnitude is 1.5; it must be a share"),
+        ({"loss": Loss(focal=-1.0)}, "--loss.focal is -1.0"),
+        ({"loss": Loss(effective_beta=1.0)}, "--loss.effective-beta is 1.0; it must be 0 or more and below 1"),
+    ],
+)
+def test_refused_of_losses_and_augmentation(changes, words):
+    with pytest.raises(ConfigError, match=words):
+        validate(Experiment(**changes))
 
 
 @pytest.mark.parametrize(
