@@ -1,12 +1,13 @@
 """From a labelled field to one example a cell: which cells serve, and their crops."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
 from data_builders.sperm_parsing.labelme import BORDER_TOLERANCE_PX, Field, rasterize
+from data_builders.sperm_parsing.raters import match
 from spermjax import parts as parts_lib
 from spermjax.clinic.masks import centroid, mask_of
 
@@ -25,12 +26,15 @@ class Crop:
         image: pixels, the border repeated where the crop reaches beyond the field.
         parts: part bits of this cell.
         neighbours: part bits of all other cells, united.
+        raters: part bits of this cell as each further rater drew it, empty where it
+            was not drawn.
     """
 
     cell: int
     image: UInt8[np.ndarray, "side side 3"]
     parts: UInt8[np.ndarray, "side side"]
     neighbours: UInt8[np.ndarray, "side side"]
+    raters: tuple[UInt8[np.ndarray, "side side"], ...] = ()
 
 
 def left_out(field: Field) -> dict[int, str]:
@@ -53,9 +57,16 @@ def left_out(field: Field) -> dict[int, str]:
     return reasons
 
 
-def crops(image: UInt8[np.ndarray, "height width 3"], field: Field) -> Iterator[Crop]:
-    """The crop of each cell that serves, in the order of their numbers."""
-    bits = {cell: rasterize(field, cell) for cell in field.cells}
+def crops(image: UInt8[np.ndarray, "height width 3"], field: Field, raters: Sequence[Field] = ()) -> Iterator[Crop]:
+    """The crop of each cell that serves, in the order of their numbers.
+
+    Args:
+        image: the field.
+        field: its cells, of which the examples are made.
+        raters: the same field as others drew it; their numbers of the cells are free.
+    """
+    bits, *others_bits = ({cell: rasterize(drawn, cell) for cell in drawn.cells} for drawn in (field, *raters))
+    matches = [match(bits, drawn) for drawn in others_bits]
     excluded = left_out(field)
     for cell in field.cells:
         if cell in excluded:
@@ -67,7 +78,11 @@ def crops(image: UInt8[np.ndarray, "height width 3"], field: Field) -> Iterator[
             if other != cell:
                 others |= _window(bits[other], rows, columns)
         inside = np.ix_(rows.clip(0, field.height - 1), columns.clip(0, field.width - 1))
-        yield Crop(cell, image[inside], _window(bits[cell], rows, columns), others)
+        again = (
+            _window(drawn[matched[cell]], rows, columns) if cell in matched else np.zeros_like(others)
+            for drawn, matched in zip(others_bits, matches, strict=True)
+        )
+        yield Crop(cell, image[inside], _window(bits[cell], rows, columns), others, tuple(again))
 
 
 def _window(

@@ -39,20 +39,28 @@ class Field:
     cells: Mapping[int, list[tuple[str, Float[np.ndarray, "points 2"]]]]
 
 
-def read_field(path: Path) -> Field:
+def read_field(path: Path, *, need_cell: bool = True) -> Field:
     """The cells of one labelme file.
+
+    Args:
+        path: the file.
+        need_cell: as of `parse`.
 
     Raises:
         DataError: naming the file and all that is wrong in it.
     """
-    field, found = parse(path)
+    field, found = parse(path, need_cell=need_cell)
     if field is None or found:
         raise DataError("\n".join(found))
     return field
 
 
-def parse(path: Path) -> tuple[Field | None, list[str]]:
+def parse(path: Path, *, need_cell: bool = True) -> tuple[Field | None, list[str]]:
     """The cells of one labelme file, and a line on each thing that is wrong in it.
+
+    Args:
+        path: the file.
+        need_cell: whether a polygon that was given to no cell is wrong, or passed over.
 
     Returns:
         The field with those polygons that are sound, or None where the file is not
@@ -68,6 +76,8 @@ def parse(path: Path) -> tuple[Field | None, list[str]]:
         return None, [f"{path}: not a labelme file ({type(error).__name__}: {error}); take it from the archive again."]
     cells, found = defaultdict(list), []
     for number, shape in enumerate(shapes):
+        if not need_cell and isinstance(shape, dict) and shape.get("group_id") is None:
+            continue
         problem, part, points = _polygon(shape, height, width)
         if problem:
             found.append(f"{path}: polygon {number} ({_label(shape)!r}) {problem}")

@@ -19,6 +19,8 @@ from spermjax.data.threads import map_threaded
 from spermjax.errors import DataError
 
 SPLITS = {"train": "Training", "validation": "Validation-2"}
+RATERS = {"parts_rater_2": "label-2-newgroup", "parts_rater_3": "label-3-newgroup"}
+"""Feature and folder of each further rater."""
 _VERDICTS = {"normal": 0, "abnormal": 1, "missing": -1}
 
 
@@ -34,11 +36,13 @@ class Builder(SpermBuilder):
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [
         tfds.core.BuilderConfig(name="label", description="Normal, or abnormal by any of the four criteria."),
         tfds.core.BuilderConfig(name="attributes", description="Each criterion: head, acrosome, vacuole, midpiece."),
+        tfds.core.BuilderConfig(name="raters", description="As label, with the parts as two more raters drew them."),
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Get the data set of CP-Net (https://doi.org/10.1016/j.media.2024.103243) from its authors and unpack it, so "
         "that the folder holds spermparsing/Training/JPEGImages/NAME.jpg with NAME.json beside it, and "
-        "spermparsing/Validation-2/JPEGImages."
+        "spermparsing/Validation-2/JPEGImages (for sperm_parsing/raters also Annotations/label-2-newgroup and "
+        "label-3-newgroup, beside spermparsing)."
     )
     LICENSE = "Academic Public License of CP-Net: not for commercial use, share alike"
     HOMEPAGE = "https://doi.org/10.1016/j.media.2024.103243"
@@ -52,14 +56,14 @@ class Builder(SpermBuilder):
             target = {"label": verdict}
         else:
             target = {"attributes": dict.fromkeys(criteria.DECIDING_PARTS, verdict)}
-        return self.describe({"parts": bits, "neighbours": bits, **target})
+        return self.describe({"parts": bits, "neighbours": bits, **dict.fromkeys(self._raters, bits), **target})
 
     def source_files(self, root: Path) -> list[Path]:
         return [
             path
             for split in self._present(root)
             for image in _images(root, split)
-            for path in (image, _polygons(image))
+            for path in (image, _polygons(image), *self._drawn_again(root, image))
         ]
 
     def problems(self, root: Path) -> list[Problem]:
@@ -77,7 +81,7 @@ class Builder(SpermBuilder):
             if path not in pictured and _field_name(path) not in self.skipped
         ]
         images = [image for split in splits for image in self._kept(root, split)]
-        found = self.checked(_field_problems, images)
+        found = self.checked(lambda image: _field_problems(image, self._drawn_again(root, image)), images)
         empty = [
             Problem(f"{_folder(root, split)}: no field is left of the split {split}; mend its files.")
             for split in splits
@@ -96,13 +100,14 @@ class Builder(SpermBuilder):
         return counts
 
     def _generate_examples(self, root: Path, split: str) -> Iterator[Example]:
-        for examples in map_threaded(self._field_examples, self._kept(root, split)):
+        for examples in map_threaded(lambda image: self._field_examples(root, image), self._kept(root, split)):
             yield from examples
 
-    def _field_examples(self, image: Path) -> list[Example]:
+    def _field_examples(self, root: Path, image: Path) -> list[Example]:
         field_name = _field_name(image)
+        raters = [read_field(path, need_cell=False) for path in self._drawn_again(root, image)]
         examples = []
-        for crop in crops(read_image(image), read_field(_polygons(image))):
+        for crop in crops(read_image(image), read_field(_polygons(image)), raters):
             identity = f"{field_name}/{crop.cell:02d}"
             verdicts = criteria.judge(measure(crop.parts))
             target = (
@@ -117,12 +122,23 @@ class Builder(SpermBuilder):
                 "parts": png(crop.parts),
                 "neighbours": png(crop.neighbours),
             }
-            examples.append((identity, features | target))
+            again = {name: png(parts) for name, parts in zip(self._raters, crop.raters, strict=True)}
+            examples.append((identity, features | again | target))
         return examples
 
     @property
     def _single_label(self) -> bool:
-        return self.builder_config is not None and self.builder_config.name == "label"
+        return self.builder_config is not None and self.builder_config.name != "attributes"
+
+    @property
+    def _raters(self) -> dict[str, str]:
+        return RATERS if self.builder_config is not None and self.builder_config.name == "raters" else {}
+
+    def _drawn_again(self, root: Path, image: Path) -> list[Path]:
+        """The polygons of a field by each further rater of this configuration."""
+        inside = root / "Annotations"
+        annotations = inside if inside.is_dir() else root.parent / "Annotations"
+        return [annotations / folder / f"{image.stem}.json" for folder in self._raters.values()]
 
     def _present(self, root: Path) -> list[str]:
         return [split for split in SPLITS if _images(root, split)]
@@ -149,16 +165,19 @@ def _polygons(image: Path) -> Path:
     return image.with_suffix(".json")
 
 
-def _field_problems(image: Path) -> list[Problem]:
-    """What is wrong with an image, its polygons, or the two together."""
-    field, messages = parse(_polygons(image))
+def _field_problems(image: Path, drawn_again: list[Path]) -> list[Problem]:
+    """What is wrong with an image, its polygons, those of further raters, or all together."""
+    drawn = {_polygons(image): parse(_polygons(image))}
+    drawn |= {path: parse(path, need_cell=False) for path in drawn_again}
+    messages = [message for _, found in drawn.values() for message in found]
     try:
         height, width = read_image(image).shape[:2]
-        if field and (field.height, field.width) != (height, width):
-            messages.append(
-                f"{_polygons(image)}: drawn on {field.width}x{field.height} pixels, but {image.name} has "
-                f"{width}x{height}; take both from the archive again."
-            )
+        messages += [
+            f"{path}: drawn on {field.width}x{field.height} pixels, but {image.name} has {width}x{height}; "
+            "take both from the archive again."
+            for path, (field, _) in drawn.items()
+            if field and (field.height, field.width) != (height, width)
+        ]
     except DataError as error:
         messages.append(str(error))
     return [Problem(message, (_field_name(image),)) for message in messages]

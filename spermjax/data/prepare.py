@@ -160,7 +160,7 @@ def _source_fingerprint(builder: SpermBuilder, root: Path) -> str:
             content = path.read_bytes()
         except OSError:
             continue  # The check of the files, which follows, names it.
-        digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
+        digest.update(f"{Path(os.path.relpath(path, root)).as_posix()}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 

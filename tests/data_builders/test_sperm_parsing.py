@@ -35,6 +35,11 @@ class TestSpermParsingAttributes(BuilderTest):
     SPLITS: ClassVar[dict[str, int]] = {"train": 5, "validation": 2}
 
 
+class TestSpermParsingRaters(BuilderTest):
+    NAME = "sperm_parsing/raters"
+    SPLITS: ClassVar[dict[str, int]] = {"train": 5, "validation": 2}
+
+
 @pytest.fixture
 def folder(tmp_path) -> Path:
     cls, _ = builder_class("sperm_parsing")
@@ -231,3 +236,44 @@ def test_a_bad_field_is_left_out_whole(folder, tmp_path):
     prepared = prepare("sperm_parsing", folder, tmp_path / "data", skip_bad=True, progress=False)
     assert {record["group"] for record in prepared.builder.records("train")} == {b"Training/field-2.jpg"}
     assert len(prepared.builder.records("validation")) == 2
+
+
+def test_raters_cells_are_matched_by_place_and_not_by_number(folder, tmp_path):
+    """Drawn with other numbers: rater 2 one pixel to the right, rater 3 one pixel down and without a cell."""
+    plain, raters = (stored(name, folder, tmp_path) for name in ("sperm_parsing/label", "sperm_parsing/raters"))
+    for identity, record in raters.items():
+        parts, second, third = (decoded(record[name]) for name in ("parts", "parts_rater_2", "parts_rater_3"))
+        np.testing.assert_array_equal(parts, decoded(plain[identity]["parts"]))
+        assert record["label"] == plain[identity]["label"]
+        # The last column and row of the crop are cut off differently, and so is what lies at the field's border.
+        assert (second[:, 1:] != parts[:, :-1]).sum() <= 4
+        if identity == "Training/field-1.jpg/02":
+            assert not third.any()
+        else:
+            assert (third[1:] != parts[:-1]).sum() <= 4
+
+
+def test_a_rater_without_a_field_is_named(folder, tmp_path):
+    missing = folder / "Annotations" / "label-3-newgroup" / "field-2.json"
+    missing.unlink()
+    with pytest.raises(DataError, match=r"label-3-newgroup/field-2\.json: there is no such file"):
+        prepare("sperm_parsing/raters", folder, tmp_path / "data", progress=False)
+    assert prepare("sperm_parsing/label", folder, tmp_path / "data", progress=False)
+
+
+@pytest.mark.golden
+@pytest.mark.slow
+def test_real_raters_agree_as_published(assets, tmp_path):
+    """Witness: the mean Dice of raters 2 and 3 for the nucleus, taken over whole fields, is .914."""
+    source = tmp_path / "source"
+    root = assets / "data" / "sperm_parsing"
+    (source / "spermparsing").mkdir(parents=True)
+    (source / "spermparsing" / "Validation-2").symlink_to(root / "spermparsing" / "Validation-2")
+    (source / "Annotations").symlink_to(root / "Annotations")
+    builder = prepare("sperm_parsing/raters", source, tmp_path / "data", progress=False).builder
+    dice = []
+    for record in builder.records("validation"):
+        first, second = (unpack(decoded(record[f"parts_rater_{n}"]))[..., PARTS.index("nucleus")] for n in (2, 3))
+        if first.any() and second.any():
+            dice.append(2 * (first & second).sum() / (first.sum() + second.sum()))
+    assert len(dice) >= 99 and np.mean(dice) == pytest.approx(0.914, abs=0.02)
