@@ -8,6 +8,7 @@ from spermjax.errors import SpermjaxError, nearest
 
 COMMANDS = {
     "train": "train, evaluate, explain and report an experiment",
+    "probe": "fit a linear classifier on a model's features before training",
     "resume": "go on with a run that was stopped or killed",
     "evaluate": "score a run on a split, with intervals",
     "explain": "explain a run's predictions and measure the explanations",

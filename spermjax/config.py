@@ -67,7 +67,12 @@ class Model:
     """A vision transformer."""
 
     name: str = "vit"
-    """Architecture (see `spermjax models`)."""
+    """Architecture (see `spermjax models`). One with published weights, as `dinov2_vits14`, has its own sizes."""
+    weights: str | None = None
+    """Pretrained weights to start from: a .safetensors or .npz file, or its address with its checksum,
+    `https://HOST/FILE#sha256=HEX`."""
+    fresh: tuple[str, ...] = ("head/.*",)
+    """Parameters that start afresh, not from the weights: regular expressions of their whole paths."""
     patch_size: int = 8
     """Side of a patch in pixels."""
     width: int = 128
@@ -80,8 +85,8 @@ class Model:
     """Hidden channels of the MLP (default: four times the width)."""
     stem: Literal["patch", "conv"] = "patch"
     """How pixels become tokens: one linear map per patch, or a small stack of convolutions."""
-    pool: Literal["class_token", "mean"] = "class_token"
-    """What the logits are read from."""
+    pool: Literal["class_token", "mean", "class_and_mean"] = "class_token"
+    """What the logits are read from: the class token, the mean over patches, or both side by side."""
     positions: Literal["learned", "sincos", "none"] = "learned"
     """Position embedding; `none` for variants of attention that know where patches lie."""
     registers: int = 0
@@ -124,6 +129,13 @@ class Optim:
     """Largest global gradient norm, or none."""
     ema: float = 0.0
     """Decay of the average of the parameters that is evaluated; 0 evaluates the parameters themselves."""
+    freeze: tuple[str, ...] = ()
+    """Parameters that are not trained: regular expressions of their whole paths. `(?!head/).*` leaves the head."""
+    unfreeze_at: float | None = None
+    """Share of the steps after which they are trained after all, or none for never."""
+    learning_rates: tuple[str, ...] = ()
+    """Multipliers of the learning rate, as `block_[0-5]/.*=0.1 .*=1`: the first pattern that matches a whole path
+    counts, and every parameter must be matched by one."""
 
 
 @dataclasses.dataclass(frozen=True)

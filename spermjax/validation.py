@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -14,11 +15,14 @@ from spermjax.interpret.metrics import METRICS
 from spermjax.models.attention import VARIANTS
 from spermjax.models.attention.options import parse_options
 from spermjax.models.build import MODELS
+from spermjax.models.named import sized
+from spermjax.train.patterns import parse_rates
 
 SHARES = (
     "model.stochastic_depth",
     "model.dropout",
     "optim.ema",
+    "optim.unfreeze_at",
     "schedule.warmup",
     "schedule.final_learning_rate",
     "loss.label_smoothing",
@@ -149,7 +153,7 @@ def _attention_options(model: Model) -> Iterable[str]:
 
 
 def _relations(experiment: Experiment) -> Iterable[str]:
-    data, model, guidance = experiment.data, experiment.model, experiment.guidance
+    data, model, guidance, optim = experiment.data, sized(experiment.model), experiment.guidance, experiment.optim
     if model.patch_size > 0 and data.image_size % model.patch_size:
         yield (
             f"--model.patch-size {model.patch_size} doesn't divide --data.image-size {data.image_size}; "
@@ -177,6 +181,18 @@ def _relations(experiment: Experiment) -> Iterable[str]:
             f"--data.margin is {data.margin}; it must be whole source pixels: a multiple of {step} "
             f"with --data.crop {data.crop} and --data.image-size {data.image_size}"
         )
+    if optim.unfreeze_at is not None and not optim.freeze:
+        yield f"--optim.unfreeze-at is {optim.unfreeze_at}, but --optim.freeze names nothing to unfreeze"
+    for option, patterns in (("--model.fresh", model.fresh), ("--optim.freeze", optim.freeze)):
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                yield f"{option} {pattern!r} is no regular expression: {error}"
+    try:
+        parse_rates(optim.learning_rates)
+    except ConfigError as error:
+        yield str(error)
     if data.folds < 2:
         yield f"--data.folds is {data.folds}; it must be 2 or more"
     else:

@@ -109,7 +109,19 @@ def load(data: config.Data, *, progress: bool = True) -> Dataset:
         ConfigError: for an unknown set, or a division that it doesn't have.
         DataError: when it can't be prepared or read, or splits share a group.
     """
-    undivided = load_undivided(data, progress=progress)
+    return divide(load_undivided(data, progress=progress), data)
+
+
+def divide(undivided: Dataset, data: config.Data) -> Dataset:
+    """A data set that was loaded whole, divided.
+
+    Args:
+        undivided: what `load_undivided` gave for the same set and size.
+        data: how to divide it.
+
+    Raises:
+        As `load`.
+    """
     stored = undivided.splits
     if data.groups is not None:
         group_of = read_groups(data.groups, [name for examples in stored.values() for name in examples.id])

@@ -10,6 +10,7 @@ from flax.core import FrozenDict
 
 from spermjax.config import Model
 from spermjax.models.attention.options import parse_options
+from spermjax.models.named import sized
 from spermjax.models.vit import ViT
 from spermjax.registry import Registry
 
@@ -47,6 +48,12 @@ def vit(config: Model, num_outputs: int, axis_name: str | None) -> ViT:
     )
 
 
+@MODELS.register("dinov2_vits14")
+def dinov2_vits14(config: Model, num_outputs: int, axis_name: str | None) -> ViT:
+    """ViT-S/14 as DINOv2 trained it without labels (Oquab et al. 2024); weights by `--model.weights`."""
+    return vit(config, num_outputs, axis_name)
+
+
 def build_model(config: Model, num_outputs: int, axis_name: str | None = None) -> nn.Module:
     """The module that a configuration names.
 
@@ -58,7 +65,7 @@ def build_model(config: Model, num_outputs: int, axis_name: str | None = None) -
     Raises:
         ConfigError: if no model has that name.
     """
-    return MODELS[config.name](config, num_outputs, axis_name)
+    return MODELS[config.name](sized(config), num_outputs, axis_name)
 
 
 def init_variables(model: nn.Module, key: jax.Array, image_size: int) -> dict[str, Any]:

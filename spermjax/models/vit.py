@@ -8,7 +8,7 @@ from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float
 
 from spermjax.models.attention import VARIANTS
-from spermjax.models.attention.contract import AttentionSpec, tap_tokens
+from spermjax.models.attention.contract import FEATURES, AttentionSpec, tap, tap_tokens
 from spermjax.models.block import LAYER_NORM_EPSILON, Block
 from spermjax.models.layers import dense_init
 from spermjax.models.positions import sincos_2d
@@ -23,7 +23,7 @@ class ViT(nn.Module):
 
     - `attention`: `block_i/attention/weights`, `[batch, heads, queries, keys]`;
     - `features`: `tokens` (input of the first block), `block_i/norm1` and
-      `block_i/output`, each `[batch, tokens, width]`.
+      `block_i/output`, each `[batch, tokens, width]`; `pooled`, what the head reads.
 
     Tokens are ordered: class token (if pooled by it), registers, patches row-major.
 
@@ -35,7 +35,7 @@ class ViT(nn.Module):
         heads: attention heads; divides the width.
         mlp_dim: hidden channels of the MLP; None for four times the width.
         stem: `patch` or `conv`.
-        pool: `class_token` or `mean` (over patch tokens, after the last norm).
+        pool: `class_token`, `mean` (over patch tokens, after the last norm) or `class_and_mean`.
         positions: `learned`, for every token, `sincos`, for patches, or `none`.
         registers: register tokens (Darcet et al. 2024).
         attention: name of the attention variant.
@@ -80,7 +80,7 @@ class ViT(nn.Module):
     @property
     def prefix(self) -> int:
         """Tokens before the patches."""
-        return self.registers + (self.pool == "class_token")
+        return self.registers + (self.pool != "mean")
 
     def attention_spec(self, image_size: tuple[int, int]) -> AttentionSpec:
         """How captured attention is to be read for images of this height and width."""
@@ -88,7 +88,7 @@ class ViT(nn.Module):
             prefix=self.prefix,
             grid=(image_size[0] // self.patch_size, image_size[1] // self.patch_size),
             normalised=VARIANTS[self.attention].normalised,
-            reads="class_token" if self.pool == "class_token" else "mean",
+            reads="mean" if self.pool == "mean" else "class_token",
         )
 
     @nn.compact
@@ -121,8 +121,13 @@ class ViT(nn.Module):
             mask = jnp.concatenate([jnp.ones((batch, self.prefix), bool), token_mask], axis=1)
         tokens = self._blocks(tokens, mask, (rows, columns), train=train)
         tokens = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="norm")(tokens)
-        pooled = tokens[:, 0] if self.pool == "class_token" else self._mean_of_patches(tokens, token_mask)
-        return nn.Dense(self.num_outputs, kernel_init=dense_init, name="head")(pooled.astype(jnp.float32))
+        pooled = {
+            "class_token": lambda: tokens[:, 0],
+            "mean": lambda: self._mean_of_patches(tokens, token_mask),
+            "class_and_mean": lambda: jnp.concatenate([tokens[:, 0], self._mean_of_patches(tokens, token_mask)], -1),
+        }[self.pool]()
+        pooled = tap(self, FEATURES, "pooled", pooled.astype(jnp.float32))
+        return nn.Dense(self.num_outputs, kernel_init=dense_init, name="head")(pooled)
 
     def _with_prefix_and_positions(
         self, patches: Float[Array, "batch patches width"], grid: tuple[int, int]

@@ -66,10 +66,11 @@ def locate(session: Session, run: Run) -> Position:
         yields="index" if session.resident else "batch",
     )
     checkpoints = Checkpoints(run.checkpoints)
-    state = session.initial_state()
-    if restored := checkpoints.restore(jax.eval_shape(lambda: state)):
+    if restored := checkpoints.restore(session.abstract_state()):
         state, meta = restored
         batches.set_state(meta["batches"])
+    else:
+        state = session.initial_state()
     step = int(state.step)
     checkpoints.drop_after(step)
     return Position(replicate(state, session.devices), batches, checkpoints, step)

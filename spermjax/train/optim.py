@@ -1,9 +1,10 @@
-"""AdamW with warm-up and cosine decay."""
+"""AdamW with warm-up and cosine decay, parameters frozen or slowed by pattern."""
 
 import jax
 import optax
 
 from spermjax.config import Optim, Schedule
+from spermjax.train.patterns import FROZEN, TRAINED, multipliers, partition
 
 
 def learning_rate_schedule(optim: Optim, schedule: Schedule, total_steps: int) -> optax.Schedule:
@@ -30,12 +31,61 @@ def kernels(params):
 
 
 def optimizer(optim: Optim, schedule: Schedule, total_steps: int) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter 2019) after clipping by the global norm."""
-    adamw = optax.adamw(
-        learning_rate_schedule(optim, schedule, total_steps),
-        b1=optim.beta1,
-        b2=optim.beta2,
-        weight_decay=optim.weight_decay,
-        mask=kernels,
+    """AdamW (Loshchilov & Hutter 2019) after clipping by the global norm.
+
+    Frozen parameters take no part in the norm. Those that are unfrozen start then with
+    moments of their own, corrected for their own age.
+
+    Args:
+        optim: learning rate, decay, what is frozen until when, multipliers by pattern.
+        schedule: shape of the learning rate.
+        total_steps: optimiser steps in the run.
+
+    Raises:
+        ConfigError: from `init`, for a pattern that matches nothing or leaves a parameter out.
+    """
+    moments = optax.chain(
+        optax.scale_by_adam(b1=optim.beta1, b2=optim.beta2),
+        optax.add_decayed_weights(optim.weight_decay, mask=kernels),
     )
-    return adamw if optim.clip is None else optax.chain(optax.clip_by_global_norm(optim.clip), adamw)
+
+    def until_unfrozen(transformation: optax.GradientTransformation) -> optax.GradientTransformation:
+        if not optim.freeze:
+            return transformation
+        frozen = optax.set_to_zero()
+        if optim.unfreeze_at is not None:
+            start = round(optim.unfreeze_at * total_steps)
+            frozen = optax.transforms.conditionally_mask(transformation, lambda step: step >= start)
+        return optax.partition(
+            {TRAINED: transformation, FROZEN: frozen}, lambda params: partition(params, optim.freeze)
+        )
+
+    return optax.chain(
+        *([until_unfrozen(optax.identity())] if optim.freeze else []),
+        *([] if optim.clip is None else [optax.clip_by_global_norm(optim.clip)]),
+        until_unfrozen(moments),
+        *([scale_by_pattern(optim.learning_rates)] if optim.learning_rates else []),
+        optax.scale_by_learning_rate(learning_rate_schedule(optim, schedule, total_steps)),
+    )
+
+
+def scale_by_pattern(rates: tuple[str, ...]) -> optax.GradientTransformation:
+    """Scales updates by the multipliers of their parameters' patterns."""
+
+    def init(params: optax.Params) -> optax.EmptyState:
+        multipliers(params, rates)
+        return optax.EmptyState()
+
+    def update(updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None):
+        del params
+        return jax.tree.map(lambda rate, update: rate * update, multipliers(updates, rates), updates), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def without_gradient(params: optax.Params, optim: Optim) -> optax.Params:
+    """The parameters, those that are never trained cut off from the gradient, which saves its computation."""
+    if not optim.freeze or optim.unfreeze_at is not None:
+        return params
+    labels = partition(params, optim.freeze)
+    return jax.tree.map(lambda label, p: jax.lax.stop_gradient(p) if label == FROZEN else p, labels, params)

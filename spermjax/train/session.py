@@ -15,6 +15,7 @@ from spermjax.data.batch import BatchIndex, PackedBatch, unpack
 from spermjax.data.examples import Dataset, Examples
 from spermjax.data.pipeline import fits_on_device, gather, padded_batches, whole
 from spermjax.models.build import build_model, init_variables
+from spermjax.models.pretrained import load_weights
 from spermjax.parallel import AXIS, choose_devices, pmap_examples, pmap_step
 from spermjax.train.keys import named
 from spermjax.train.losses import class_weights
@@ -52,10 +53,34 @@ class Session:
     train_step: Callable[..., Any]
 
     def initial_state(self) -> TrainState:
-        """The state before the first step; a function of the seed alone."""
-        key = named(jax.random.key(self.experiment.seed), "parameters")
-        variables = init_variables(self.model, key, self.experiment.data.image_size)
+        """The state before the first step; a function of the seed, and of pretrained weights if there are any.
+
+        Raises:
+            ConfigError: a pattern of parameters matches none, or leaves one out.
+            DataError: the weights can't be read, or don't fit the model.
+        """
+        return self._state(initial_variables(self.experiment, self.model))
+
+    def abstract_state(self) -> TrainState:
+        """Shapes and types of the state; neither computed nor read."""
+        size = self.experiment.data.image_size
+        return jax.eval_shape(lambda: self._state(init_variables(self.model, jax.random.key(0), size)))
+
+    def _state(self, variables: Variables) -> TrainState:
         return create_state(variables, self.optimizer, averaged=self.experiment.optim.ema > 0)
+
+
+def initial_variables(experiment: Experiment, model: nn.Module) -> Variables:
+    """A model's variables before the first step.
+
+    Raises:
+        DataError: pretrained weights can't be read, or don't fit the model.
+    """
+    config, size = experiment.model, experiment.data.image_size
+    variables = init_variables(model, named(jax.random.key(experiment.seed), "parameters"), size)
+    if config.weights is None:
+        return variables
+    return load_weights(config.weights, model, variables, size, config.fresh)
 
 
 def build_session(experiment: Experiment, dataset: Dataset) -> Session:

@@ -21,7 +21,7 @@ from spermjax.train.guidance import deciding_table, guidance_loss, guidance_weig
 from spermjax.train.keys import named, per_example
 from spermjax.train.losses import classification_loss, targets_of
 from spermjax.train.mixing import mix
-from spermjax.train.optim import learning_rate_schedule
+from spermjax.train.optim import learning_rate_schedule, without_gradient
 from spermjax.train.state import TrainState, Variables, update_average
 
 Sums = dict[str, tuple[Float[Array, ""], Float[Array, ""]]]
@@ -69,7 +69,7 @@ def make_train_step(
         soft, known = targets_of(task, batch.label, experiment.loss.label_smoothing)
         batch, soft, known = mix(key, slots, batch, soft, known, experiment.loss)
         logits, mutated = model.apply(
-            {"params": params, **statistics},
+            {"params": without_gradient(params, experiment.optim), **statistics},
             batch.image,
             train=True,
             rngs={"dropout": named(key, "dropout")},

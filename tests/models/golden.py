@@ -5,7 +5,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from spermjax.models.pretrained import load_vit
+from spermjax.models.build import init_variables
+from spermjax.models.pretrained import load_weights
 from spermjax.models.pretrained.read import read_weights
 from spermjax.models.vit import ViT
 
@@ -27,7 +28,13 @@ def model_and_variables(golden: Path, name: str, suffix: str = "timm.safetensors
         pool="class_token" if "cls_token" in weights else "mean",
         registers=registers,
     )
-    return model, load_vit(golden / "weights" / f"{name}.{suffix}", model, images(golden).shape[1])
+    size = images(golden).shape[1]
+    return model, load_weights(str(golden / "weights" / f"{name}.{suffix}"), model, shapes(model, size), size)
+
+
+def shapes(model: ViT, image_size: int) -> dict:
+    """Shapes of a model's variables."""
+    return jax.eval_shape(lambda: init_variables(model, jax.random.key(0), image_size))
 
 
 def images(golden: Path) -> jax.Array:

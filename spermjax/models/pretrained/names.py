@@ -24,6 +24,10 @@ _BLOCK = {
 _LEAF = {"weight": "kernel", "bias": "bias", "gamma": "gain"}
 
 
+PREFIX = ("cls_token", "reg_token", "register_tokens")
+"""Tokens before the patches, in order; the last as DINOv2's own code calls registers."""
+
+
 def from_timm(weights: Weights, heads: int) -> Weights:
     """Timm's names (also DeiT, DINO and DINOv2), where linear maps are `[out, in]`.
 
@@ -32,19 +36,22 @@ def from_timm(weights: Weights, heads: int) -> Weights:
         heads: attention heads, over which the fused projections are split.
 
     Returns:
-        Arrays by the ViT's own names.
+        Arrays by the ViT's own names; the patch projection as `[side, side, channels, width]`.
+
+    Raises:
+        ValueError: the heads don't divide the width.
     """
     out: Weights = {}
-    prefix = [weights[name][0] for name in ("cls_token", "reg_token") if name in weights]
+    prefix = [weights[name][0] for name in PREFIX if name in weights]
     if prefix:
         out["prefix"] = np.concatenate(prefix)
     for name, value in weights.items():
-        if name in ("cls_token", "reg_token"):
+        if name in PREFIX:
             continue
         if name == "pos_embed":
             out["positions"] = value[0]
         elif name == "patch_embed.proj.weight":
-            out["stem/projection/kernel"] = value.transpose(2, 3, 1, 0).reshape(-1, len(value))
+            out["stem/projection/kernel"] = value.transpose(2, 3, 1, 0)
         elif name == "patch_embed.proj.bias":
             out["stem/projection/bias"] = value
         elif match := re.fullmatch(r"blocks\.(\d+)\.(.+)\.(weight|bias|gamma)", name):
@@ -78,7 +85,7 @@ def from_flax(weights: Weights) -> Weights:
             without a leading `params/`.
 
     Returns:
-        Arrays by the ViT's own names.
+        Arrays by the ViT's own names; the patch projection as `[side, side, channels, width]`.
     """
     weights = {name.removeprefix("params/"): value for name, value in weights.items()}
     out: Weights = {}
@@ -103,7 +110,7 @@ def from_flax(weights: Weights) -> Weights:
         elif name == "cls":
             out["prefix"] = value[0]
         elif name == "embedding/kernel":
-            out["stem/projection/kernel"] = value.reshape(-1, value.shape[-1])
+            out["stem/projection/kernel"] = value
         elif name == "embedding/bias":
             out["stem/projection/bias"] = value
         else:

@@ -1,6 +1,7 @@
 """Weight files as flat tables of arrays."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ from safetensors.numpy import load_file
 from spermjax.errors import DataError
 
 Weights = dict[str, np.ndarray]
+
+MALFORMED = (ValueError, TypeError, KeyError, EOFError, MemoryError, NotImplementedError)
+"""What readers raise for a header that lies about types, sizes or encryption."""
 
 
 def read_weights(path: Path) -> Weights:
@@ -27,17 +31,19 @@ def read_weights(path: Path) -> Weights:
     path = Path(path)
     try:
         if path.suffix == ".safetensors":
-            weights = load_file(path)
-        elif path.suffix == ".npz":
+            return _as_float32(load_file(path))
+        if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
-                weights = {name: archive[name] for name in archive.files}
-        else:
-            raise DataError(
-                f"{path}: weights are read from .safetensors or .npz files, not {path.suffix or 'a bare name'}; "
-                "convert a .pth or .bin file with safetensors first, since pickle may run foreign code"
-            )
+                return _as_float32({name: archive[name] for name in archive.files})
+        raise DataError(
+            f"{path}: weights are read from .safetensors or .npz files, not {path.suffix or 'a bare name'}; "
+            "convert a .pth or .bin file with safetensors first, since pickle may run foreign code"
+        )
     except FileNotFoundError:
         raise DataError(f"{path}: no such weight file") from None
-    except (SafetensorError, zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+    except (SafetensorError, zipfile.BadZipFile, zlib.error, *MALFORMED, OSError) as error:
         raise DataError(f"{path}: the weight file can't be read ({error}); fetch it again") from error
+
+
+def _as_float32(weights: Weights) -> Weights:
     return {name: value.astype(np.float32) for name, value in weights.items()}

@@ -1,0 +1,31 @@
+"""Architectures whose sizes are fixed by their published weights."""
+
+import dataclasses
+from typing import Any
+
+from spermjax.config import Model
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+SIZES: dict[str, dict[str, Any]] = {
+    "dinov2_vits14": {
+        "patch_size": 14,
+        "width": 384,
+        "depth": 12,
+        "heads": 6,
+        "mlp_dim": 1536,
+        "stem": "patch",
+        "positions": "learned",
+        "registers": 0,
+        "layer_scale": 1e-5,
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
+    },
+}
+"""Fields of `Model` by the name of the architecture."""
+
+
+def sized(config: Model) -> Model:
+    """The configuration with the sizes that its name fixes, whatever its fields say."""
+    return dataclasses.replace(config, **SIZES.get(config.name, {}))
