@@ -31,10 +31,10 @@ def linear_probe(
         DataError: the training examples show one answer only.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
+    from sklearn.pipeline import Pipeline, make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    def regression(of: str, chosen: np.ndarray, answer: np.ndarray) -> LogisticRegression:
+    def regression(of: str, chosen: np.ndarray, answer: np.ndarray) -> Pipeline:
         if len(np.unique(answer)) < 2:
             raise DataError(f"The training examples show one answer only for {of}; a probe needs two.")
         return make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)).fit(chosen, answer)

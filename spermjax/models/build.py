@@ -49,7 +49,7 @@ def vit(config: Model, num_outputs: int, axis_name: str | None) -> ViT:
 
 
 @MODELS.register("dinov2_vits14")
-def dinov2_vits14(config: Model, num_outputs: int, axis_name: str | None) -> ViT:
+def dinov2_vits14(config: Model, num_outputs: int, axis_name: str | None) -> nn.Module:
     """ViT-S/14 as DINOv2 trained it without labels (Oquab et al. 2024); weights by `--model.weights`."""
     return vit(config, num_outputs, axis_name)
 

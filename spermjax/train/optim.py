@@ -1,5 +1,7 @@
 """AdamW with warm-up and cosine decay, parameters frozen or slowed by pattern."""
 
+from typing import Any
+
 import jax
 import optax
 
@@ -55,7 +57,12 @@ def optimizer(optim: Optim, schedule: Schedule, total_steps: int) -> optax.Gradi
         frozen = optax.set_to_zero()
         if optim.unfreeze_at is not None:
             start = round(optim.unfreeze_at * total_steps)
-            frozen = optax.transforms.conditionally_mask(transformation, lambda step: step >= start)
+
+            def unfrozen(step: Any, **unused: Any) -> jax.Array:
+                del unused
+                return step >= start
+
+            frozen = optax.transforms.conditionally_mask(transformation, unfrozen)
         return optax.partition(
             {TRAINED: transformation, FROZEN: frozen}, lambda params: partition(params, optim.freeze)
         )
@@ -83,7 +90,7 @@ def scale_by_pattern(rates: tuple[str, ...]) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
-def without_gradient(params: optax.Params, optim: Optim) -> optax.Params:
+def without_gradient(params: Any, optim: Optim) -> Any:
     """The parameters, those that are never trained cut off from the gradient, which saves its computation."""
     if not optim.freeze or optim.unfreeze_at is not None:
         return params

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -83,8 +82,9 @@ def features(experiment: Experiment, num_outputs: int, splits: list[Examples]) -
     variables = initial_variables(experiment, model)
     devices = choose_devices(experiment.parallel.devices, experiment.schedule.batch_size)
 
-    def pooled(variables: Any, packed: Any) -> jax.Array:
-        return model.apply(variables, unpack(packed).image, mutable=[FEATURES])[1][FEATURES]["pooled"]
+    def pooled(variables: Any, packed: Any) -> Any:
+        _, captured = model.apply(variables, unpack(packed).image, mutable=[FEATURES])
+        return captured[FEATURES]["pooled"]
 
     forward = pmap_examples(pooled, devices)
     found = {}

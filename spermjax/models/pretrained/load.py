@@ -45,8 +45,8 @@ def load_weights(
         DataError: the file can't be read or is of another architecture; a parameter is
             missing, left over or of another shape, all of which are named.
     """
-    flat = {kind: flax.traverse_util.flatten_dict(tree, sep="/") for kind, tree in variables.items()}
-    wanted = {name: value for tree in flat.values() for name, value in tree.items()}
+    flat: dict[str, Any] = {kind: flax.traverse_util.flatten_dict(tree, sep="/") for kind, tree in variables.items()}
+    wanted: dict[str, Any] = {name: value for tree in flat.values() for name, value in tree.items()}
     try:
         own = _translated(read_weights(local_file(source)), model, wanted, image_size)
     except ValueError as error:
