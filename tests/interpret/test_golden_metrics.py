@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spermjax.interpret.metrics import complexity, localisation, ranking
+from spermjax.interpret.grid import coverage
+from spermjax.interpret.metrics import attention, complexity, localisation, overlap, ranking
 from spermjax.interpret.metrics.faithfulness import area_under, curve
 from spermjax.interpret.model import probability
 from tests.interpret.support import close_to_maximum
@@ -21,6 +22,14 @@ METRICS = {
     "own:energy_pointing_game(relu)": localisation.energy_pointing_game,
     "own:concentration_vs_area = EPG/area_fraction": localisation.enrichment,
     "ref:quantus.TopKIntersection[k=50]": localisation.top_k_intersection,
+    "ref:quantus.AttributionLocalisation[default abs=True]": localisation.attribution_localisation,
+    "ref:quantus.AUC": ranking.auroc,
+    "ref:sklearn.iou[mean_of_minmax]": lambda a, m: overlap.iou_and_dice(a, m, jnp.mean)[0],
+    "ref:sklearn.dice[mean_of_minmax]": lambda a, m: overlap.iou_and_dice(a, m, jnp.mean)[1],
+    "ref:sklearn.iou[0.5_of_minmax]": lambda a, m: overlap.iou_and_dice(a, m, overlap.half)[0],
+    "ref:sklearn.dice[0.5_of_minmax]": lambda a, m: overlap.iou_and_dice(a, m, overlap.half)[1],
+    "ref:sklearn.iou[otsu_of_minmax]": lambda a, m: overlap.iou_and_dice(a, m, overlap.otsu)[0],
+    "ref:sklearn.dice[otsu_of_minmax]": lambda a, m: overlap.iou_and_dice(a, m, overlap.otsu)[1],
     "ref:sklearn.average_precision": ranking.average_precision,
     "ref:sklearn.roc_auc": ranking.auroc,
     "ref:torchray_rule.hit[tolerance=1]": lambda a, m: localisation.pointing_game(a, m, tolerance_px=1),
@@ -30,10 +39,17 @@ METRICS = {
 ORDERED_OTHERWISE = {
     "ref:quantus.RelevanceRankAccuracy",
     "ref:quantus.TopKIntersection[k=50]",
+    "ref:quantus.AUC",
     "ref:torchray_rule.hit[tolerance=1]",
     "ref:torchray_rule.hit[tolerance=3]",
 }
-OF_THE_MAP = {"ref:quantus.Sparseness": complexity.gini, "ref:quantus.Complexity": complexity.map_entropy}
+# These cut a constant map as if it had a range.
+OF_A_RANGE = {key for key in METRICS if "minmax" in key}
+OF_THE_MAP = {
+    "ref:quantus.Sparseness": complexity.gini,
+    "ref:quantus.Complexity": complexity.map_entropy,
+    "ref:quantus.EffectiveComplexity[eps=0.1]": lambda a: a.size * complexity.effective_complexity(a, threshold=0.1),
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +67,8 @@ def test_localisation(golden_data, pairs, key):
     compared = 0
     for name, value, image, mask in zip(names, actual, np.asarray(maps), np.asarray(masks), strict=True):
         reference = expected[name].get(key, "absent")
-        if not mask.any() or ("hit" in key and image.max() == image.min()):
+        constant = image.max() == image.min()
+        if not mask.any() or (("hit" in key or key in OF_A_RANGE) and constant):
             assert np.isnan(value), name
         elif reference == "absent" or str(reference).startswith("ERROR"):
             continue
@@ -87,3 +104,46 @@ def test_perturbation_curves(golden, golden_data, order, replacement):
     heights = np.take_along_axis(softmax, model.targets[None, :, None], 2)[..., 0]
     area = area_under(np.linspace(0, 1, len(expected)), jax.vmap(lambda step: probability(step, model.targets))(logits))
     np.testing.assert_allclose(area, np.trapezoid(heights, dx=1 / (len(expected) - 1), axis=0), atol=1e-5)
+
+
+THRESHOLD_NAMES = {"mean_of_minmax": jnp.mean, "0.5_of_minmax": overlap.half, "otsu_of_minmax": overlap.otsu}
+
+
+@pytest.mark.parametrize("key", THRESHOLD_NAMES)
+def test_thresholds(golden_data, pairs, key):
+    """Witness: scikit-image's Otsu."""
+    names, maps, _ = pairs
+    expected = golden_data("metrics_localisation.json")
+    actual = np.asarray(jax.jit(jax.vmap(lambda a: THRESHOLD_NAMES[key](overlap.scaled(a))))(maps))
+    for name, value, image in zip(names, actual, np.asarray(maps), strict=True):
+        if image.max() > image.min():
+            np.testing.assert_allclose(value, expected[name][f"thr[{key}]"], atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["cls", "rand", "reg", "gap"])
+def test_attention_statistics(golden, golden_data, name):
+    model, expected = golden(name), golden_data("attention_stats.npz")
+    weights = jnp.asarray(model.forward["attn"], jnp.float32)
+    spec = model.model.attention_spec(model.images.shape[1:3])
+    masks = golden_data("batch.npz")["part_masks"].transpose(0, 2, 3, 1).astype(bool)
+
+    def find(start):
+        """Keys end in the shape of their arrays."""
+        return next(value for key, value in expected.items() if key.startswith(start))
+
+    patch_px = model.images.shape[1] // spec.grid[0]
+    close_to_maximum(attention.patch_distances(spec) * patch_px, find("patch_distance_px"))
+    ours = {
+        "mean_distance_px_renorm(L,B,H)": attention.mean_distance(weights, spec) * patch_px,
+        "entropy_nats_all_queries(L,B,H)": attention.entropy(weights),
+    }
+    if spec.reads == "class_token":
+        covered = coverage(masks, spec.grid)
+        close_to_maximum(covered.reshape(len(masks), -1, masks.shape[-1]).swapaxes(1, 2), find("patch_fraction"))
+        ours |= {
+            "cls_entropy_nats_patches_renorm(L,B,H)": attention.class_row_entropy(weights, spec),
+            "cls_to_prefix_mass(L,B,H)": attention.prefix_mass(weights, spec),
+            "part_budget_cls(L,B,H,P)": attention.part_budget(weights, spec, covered),
+        }
+    for key, value in ours.items():
+        close_to_maximum(value, expected[f"{name}/{key}"])

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.filters import threshold_otsu
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from spermjax.interpret.metrics import METRICS, complexity, localisation, ranking
+from spermjax.interpret.metrics import METRICS, complexity, localisation, overlap, ranking
 
-AGAINST_MASK = [name for name, metric in METRICS.items() if metric.needs == {"map", "mask"}]
+AGAINST_MASK = [name for name, metric in METRICS.items() if metric.needs == {"map", "mask"} and not name.endswith("px")]
 MASK = np.zeros((8, 8), bool)
 MASK[2:4, 3:6] = True
 
@@ -41,10 +42,14 @@ def test_constant_and_zero_maps():
     assert value("enrichment", ones, MASK) == pytest.approx(1.0)
     assert value("auroc", ones, MASK) == 0.5
     assert value("average_precision", ones, MASK) == pytest.approx(MASK.mean())
-    for name in ("energy_pointing_game", "enrichment", "relevance_mass_accuracy"):
+    for threshold in overlap.THRESHOLDS:
+        assert np.isnan(value(f"iou_at_{threshold}", ones, MASK)), threshold
+    for name in ("energy_pointing_game", "enrichment", "relevance_mass_accuracy", "attribution_localisation"):
         assert np.isnan(value(name, zeros, MASK)), name
     assert np.isnan(complexity.gini(jnp.asarray(zeros)))
     assert float(complexity.gini(jnp.asarray(ones))) == pytest.approx(0.0, abs=1e-6)
+    assert np.isnan(complexity.effective_complexity(jnp.asarray(zeros)))
+    assert float(complexity.effective_complexity(jnp.asarray(ones))) == 1.0
     assert float(complexity.map_entropy(jnp.asarray(ones))) == pytest.approx(np.log(64), rel=1e-5)
 
 
@@ -89,6 +94,24 @@ def test_rankings_with_ties_agree_with_scikit_learn(levels, inside):
 
 
 AUROC, PRECISION = jax.jit(ranking.auroc), jax.jit(ranking.average_precision)
+
+
+@settings(max_examples=30, deadline=None)
+@given(levels=st.lists(st.integers(0, 255), min_size=64, max_size=64).filter(lambda levels: len(set(levels)) > 1))
+def test_otsu_parts_the_pixels_as_scikit_image_does(levels):
+    map = np.asarray(levels, np.float32).reshape(8, 8)
+    scaled = (map - map.min()) / (map.max() - map.min())
+
+    def between(threshold):
+        return np.var([scaled[scaled > threshold].mean(), scaled[scaled <= threshold].mean()]) * (
+            (scaled > threshold).mean() * (scaled <= threshold).mean()
+        )
+
+    ours, theirs = float(OTSU(scaled)), threshold_otsu(scaled)
+    assert ours == pytest.approx(theirs, abs=1e-6) or between(ours) == pytest.approx(between(theirs), rel=1e-2)
+
+
+OTSU = jax.jit(overlap.otsu)
 
 
 def test_disjoint_regions_share_the_whole_mass():

@@ -52,6 +52,77 @@ def prefix_mass(
     return attention[..., spec.prefix :, : spec.prefix].sum(axis=-1).mean(axis=-1)
 
 
+def class_token_share(
+    attention: Float[Array, "layers batch heads queries keys"], spec: AttentionSpec
+) -> Float[Array, "layers batch heads"]:
+    """What patch queries spend on the class token; NaN for a model without one."""
+    if spec.reads != "class_token":
+        return jnp.full(attention.shape[:3], jnp.nan)
+    return attention[..., spec.prefix :, 0].mean(axis=-1)
+
+
+def register_share(
+    attention: Float[Array, "layers batch heads queries keys"], spec: AttentionSpec
+) -> Float[Array, "layers batch heads"]:
+    """What patch queries spend on register tokens; NaN for a model without any (Darcet et al. 2024)."""
+    first = int(spec.reads == "class_token")
+    if spec.prefix == first:
+        return jnp.full(attention.shape[:3], jnp.nan)
+    return attention[..., spec.prefix :, first : spec.prefix].sum(axis=-1).mean(axis=-1)
+
+
+def border_concentration(
+    attention: Float[Array, "layers batch heads queries keys"], spec: AttentionSpec
+) -> Float[Array, "layers batch heads"]:
+    """What the class row, normalised over patches, spends on the outermost patches, over their share of all.
+
+    1 is chance: cells are centred, so more than that is attention to the background,
+    or to patches that serve as registers.
+    """
+    rows, columns = jnp.divmod(jnp.arange(spec.grid[0] * spec.grid[1]), spec.grid[1])
+    border = (rows == 0) | (rows == spec.grid[0] - 1) | (columns == 0) | (columns == spec.grid[1] - 1)
+    return (_normalised(class_row(attention, spec)) * border).sum(axis=-1) / border.mean()
+
+
+def effective_rank(
+    attention: Float[Array, "layers batch heads queries keys"],
+) -> Float[Array, "layers batch heads"]:
+    """Exponential of the entropy of the normalised singular values (Roy & Vetterli 2007).
+
+    From 1, where all queries look alike, to the number of tokens, where each looks
+    at one of its own.
+    """
+    values = jnp.linalg.svd(attention, compute_uv=False)
+    return jnp.exp(jax.scipy.special.entr(_normalised(values)).sum(axis=-1))
+
+
+def collapse(attention: Float[Array, "layers batch heads queries keys"]) -> Float[Array, "layers batch heads"]:
+    """How alike rows are: the cosine of two queries' rows, mean over pairs (after Dong et al. 2021).
+
+    1 where all queries look at the same tokens, so that the layer averages.
+    """
+    unit = attention / jnp.linalg.norm(attention, axis=-1, keepdims=True)
+    return _mean_of_pairs(jnp.einsum("lbhqk,lbhrk->lbhqr", unit, unit))
+
+
+def head_agreement(
+    attention: Float[Array, "layers batch heads queries keys"], spec: AttentionSpec
+) -> Float[Array, "layers batch"]:
+    """Correlation of two heads' class rows over patches, mean over pairs; NaN for one head."""
+    row = class_row(attention, spec)
+    centred = row - row.mean(axis=-1, keepdims=True)
+    length = jnp.linalg.norm(centred, axis=-1, keepdims=True)
+    unit = centred / jnp.where(length > 0, length, jnp.nan)
+    return _mean_of_pairs(jnp.einsum("lbhn,lbgn->lbhg", unit, unit))
+
+
+def _mean_of_pairs(similarity: Float[Array, "*lead n n"]) -> Float[Array, "*lead"]:
+    """Mean off the diagonal."""
+    count = similarity.shape[-1]
+    off = jnp.where(jnp.eye(count, dtype=bool), 0.0, similarity).sum(axis=(-1, -2))
+    return off / (count * (count - 1)) if count > 1 else jnp.full(similarity.shape[:-2], jnp.nan)
+
+
 def part_budget(
     attention: Float[Array, "layers batch heads queries keys"],
     spec: AttentionSpec,
@@ -92,6 +163,9 @@ for _name, _function, _citation in (
     ("mean_distance", mean_distance, "Dosovitskiy et al. 2021"),
     ("class_row_entropy", class_row_entropy, "Shannon 1948"),
     ("prefix_mass", prefix_mass, "Darcet et al. 2024"),
+    ("class_token_share", class_token_share, "Darcet et al. 2024"),
+    ("register_share", register_share, "Darcet et al. 2024"),
+    ("border_concentration", border_concentration, "spermjax"),
 ):
     register(
         Metric(
@@ -102,13 +176,28 @@ for _name, _function, _citation in (
             citation=_citation,
         )
     )
+for _name, _function, _citation in (
+    ("entropy", entropy, "Shannon 1948"),
+    ("effective_rank", effective_rank, "Roy & Vetterli 2007"),
+    ("collapse", collapse, "Dong, Cordonnier & Loukas 2021"),
+):
+    register(
+        Metric(
+            name=_name,
+            function=lambda attention, _function=_function: _per_example(_function(attention)),
+            needs=frozenset({"attention"}),
+            better=None,
+            citation=_citation,
+            standard=_name != "effective_rank",
+        )
+    )
 register(
     Metric(
-        name="entropy",
-        function=lambda attention: _per_example(entropy(attention)),
-        needs=frozenset({"attention"}),
+        name="head_agreement",
+        function=lambda attention, spec: head_agreement(attention, spec).mean(axis=0),
+        needs=frozenset({"attention", "spec"}),
         better=None,
-        citation="Shannon 1948",
+        citation="Michel, Levy & Neubig 2019",
     )
 )
 register(

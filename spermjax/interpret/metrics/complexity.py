@@ -30,5 +30,20 @@ def map_entropy(map: Float[Array, "height width"]) -> Float[Array, ""]:
     return jnp.where(total > 0, entropy, jnp.nan)
 
 
+def effective_complexity(map: Float[Array, "height width"], *, threshold: float = 0.1) -> Float[Array, ""]:
+    """Share of the pixels whose absolute value exceeds `threshold` times the greatest one.
+
+    Nguyen & Martinez (2020) count features above an absolute threshold; raw maps have no
+    common scale, so here it is relative, and the count is given as a share of the image.
+    NaN for a map of zeros.
+    """
+    values = jnp.abs(map)
+    peak = values.max()
+    return jnp.where(peak > 0, (values > threshold * peak).mean(), jnp.nan)
+
+
 register(Metric("gini", jax.vmap(gini), frozenset({"map"}), None, "Chalasani et al. 2020"))
 register(Metric("map_entropy", jax.vmap(map_entropy), frozenset({"map"}), None, "Bhatt et al. 2020"))
+register(
+    Metric("effective_complexity", jax.vmap(effective_complexity), frozenset({"map"}), None, "Nguyen & Martinez 2020")
+)

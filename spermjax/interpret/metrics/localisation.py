@@ -4,12 +4,14 @@ Ties are broken by the order of pixels, row by row. An empty mask makes each of 
 NaN, since there is nothing to find; so does a value of the map that isn't finite.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from spermjax.interpret.metrics.metric import Metric, register
+from spermjax.interpret.metrics.metric import METRICS, Metric, register
 
 
 def _where_defined(defined: Bool[Array, ""], value: Float[Array, ""]) -> Float[Array, ""]:
@@ -59,6 +61,16 @@ def enrichment(map: Float[Array, "height width"], mask: Bool[Array, "height widt
     return energy_pointing_game(map, mask) / mask.mean()
 
 
+def attribution_localisation(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) -> Float[Array, ""]:
+    """Share of the absolute map that lies in the mask: how much of what speaks for or against.
+
+    Kohlbrenner et al. (2020) count positive values alone, which is
+    `energy_pointing_game`; Quantus takes absolute ones under their name.
+    NaN for an empty mask and for a map of zeros.
+    """
+    return energy_pointing_game(jnp.abs(map), mask)
+
+
 def relevance_mass_accuracy(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) -> Float[Array, ""]:
     """Share of the map's sum that lies in the mask (Arras, Osman & Samek 2022).
 
@@ -81,6 +93,11 @@ def relevance_rank_accuracy(map: Float[Array, "height width"], mask: Bool[Array,
     """
     area = mask.sum()
     return _where_defined(jnp.isfinite(map).all(), _share((mask & (_rank(map) < area)).sum(), area))
+
+
+def dice_at_matched_area(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) -> Float[Array, ""]:
+    """Dice coefficient of the mask and as many of the map's highest pixels, which is `relevance_rank_accuracy`."""
+    return relevance_rank_accuracy(map, mask)
 
 
 def iou_at_matched_area(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) -> Float[Array, ""]:
@@ -113,16 +130,28 @@ def _batched(function):
     return batched
 
 
-for _function, _citation in (
-    (pointing_game, "Zhang et al. 2016"),
-    (energy_pointing_game, "Wang et al. 2020"),
-    (enrichment, "Wang et al. 2020"),
-    (relevance_mass_accuracy, "Arras, Osman & Samek 2022"),
-    (relevance_rank_accuracy, "Arras, Osman & Samek 2022"),
-    (iou_at_matched_area, "Jaccard 1912"),
-    (top_k_intersection, "Theiner et al. 2021"),
+for _function, _citation, _standard in (
+    (pointing_game, "Zhang et al. 2016", True),
+    (energy_pointing_game, "Wang et al. 2020", True),
+    (enrichment, "Wang et al. 2020", True),
+    (attribution_localisation, "Kohlbrenner et al. 2020, as in Quantus", False),
+    (relevance_mass_accuracy, "Arras, Osman & Samek 2022", True),
+    (relevance_rank_accuracy, "Arras, Osman & Samek 2022", True),
+    (iou_at_matched_area, "Jaccard 1912", True),
+    (dice_at_matched_area, "Dice 1945", False),
+    (top_k_intersection, "Theiner et al. 2021", True),
 ):
-    register(Metric(_function.__name__, _batched(_function), frozenset({"map", "mask"}), "higher", _citation))
+    register(
+        Metric(_function.__name__, _batched(_function), frozenset({"map", "mask"}), "higher", _citation, _standard)
+    )
+
+for _tolerance_px in (1, 3):
+    register(
+        dataclasses.replace(
+            METRICS["pointing_game"].using(f"pointing_game_{_tolerance_px}px", tolerance_px=_tolerance_px),
+            standard=False,
+        )
+    )
 
 register(
     Metric(
