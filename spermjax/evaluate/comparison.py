@@ -162,12 +162,12 @@ def kendall_w(scores: Float[np.ndarray, "examples raters items"]) -> Float[np.nd
         and where all raters tie all items.
     """
     _, raters, items = scores.shape
-    finite = np.isfinite(scores).all(axis=(1, 2))
+    finite = np.asarray(np.isfinite(scores).all(axis=(1, 2)))
     if raters < 2 or items < 2:
         return np.full(len(scores), np.nan)
-    ranks = scipy.stats.rankdata(np.where(finite[:, None, None], scores, 0.0), axis=2)
+    ranks = np.asarray(scipy.stats.rankdata(np.where(finite[:, None, None], scores, 0.0), axis=2))
     spread = ((ranks.sum(1) - raters * (items + 1) / 2) ** 2).sum(1)
-    tied = np.array([[_ties(row) for row in example] for example in ranks]).reshape(len(scores), raters).sum(1)
+    tied = np.apply_along_axis(_ties, 2, ranks).sum(1)
     possible = raters**2 * (items**3 - items) - raters * tied
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(finite & (possible > 0), 12 * spread / possible, np.nan)

@@ -16,6 +16,7 @@ from spermjax.interpret.capture import capture
 from spermjax.interpret.grid import coverage, patch_mean, plane, upsample
 from spermjax.interpret.methods import METHODS, Method
 from spermjax.interpret.metrics import METRICS, Metric
+from spermjax.interpret.metrics.robustness import Explain
 from spermjax.interpret.model import Variables, attention_spec
 from spermjax.models.attention.contract import ATTENTION
 from spermjax.parts import REGIONS, region
@@ -30,8 +31,8 @@ class Measurements:
 
     Attributes:
         maps: `[batch, height, width]` by method.
-        values: `[batch]` by `method/metric`, `method/metric/region`, `attention/metric`
-            or `attention/metric/region`; NaN where undefined.
+        values: `[batch]` by `method/metric`, `method/metric/region`, and the same under
+            `attention` and `model` for metrics of these; NaN where undefined.
     """
 
     maps: Mapping[str, Float[Array | np.ndarray, "batch height width"]]
@@ -155,6 +156,9 @@ def measure(
         "mask": (regions & wanted[:, None, None, :]).any(axis=-1),
     }
     values: dict[str, Float[Array, "batch"]] = {}
+    for metric in chosen:
+        if metric.of_model:
+            values |= _values(f"model/{metric.name}", _call(metric, given))
     if any(metric.of_attention for metric in chosen):
         given["spec"] = attention_spec(model, batch.image)
         given["attention"] = capture(model, variables, batch.image, (ATTENTION,)).attention
@@ -173,25 +177,53 @@ def measure(
         maps[method.name] = upsample(native, size)
         patch_scores[method.name] = native if plane(native) == grid else patch_mean(native, grid)
 
-    def of_one_map(map_and_scores: tuple[Array, Array]) -> dict[str, Float[Array, "batch *regions"]]:
+    of_maps = [metric for metric in chosen if not (metric.of_attention or metric.of_model or metric.of_method)]
+
+    def of_one_map(map_and_scores: tuple[Array, Array]) -> dict[str, Result]:
         map, scores = map_and_scores
         arguments = given | {"map": map, "patch_scores": scores}
-        return {metric.name: _call(metric, arguments) for metric in chosen if not metric.of_attention}
+        return {metric.name: _call(metric, arguments) for metric in of_maps}
 
     # One loop over the methods, so that each metric is compiled once.
-    if methods:
+    if methods and of_maps:
         stacked = jnp.stack(list(maps.values())), jnp.stack(list(patch_scores.values()))
-        for name, result in jax.lax.map(of_one_map, stacked).items():
-            for method, of_method in zip(maps, result, strict=True):
-                values |= _values(f"{method}/{name}", of_method)
+        for name, results in jax.lax.map(of_one_map, stacked).items():
+            for place, method in enumerate(maps):
+                values |= _values(f"{method}/{name}", jax.tree.map(lambda leaf, place=place: leaf[place], results))
+    for method in methods:
+        arguments = given | {"explain": _explain_again(method, model, given)}
+        for metric in chosen:
+            if metric.of_method:
+                values |= _values(f"{method.name}/{metric.name}", _call(metric, arguments))
     return Measurements(maps, values)
 
 
-def _call(metric: Metric, given: dict[str, Any]) -> Float[Array, "batch *regions"]:
+Result = Float[Array, "batch *regions"] | Mapping[str, Float[Array, "batch"]]
+
+
+def _explain_again(method: Method, model: Any, given: dict[str, Any]) -> Explain:
+    """The method on other images, parameters or targets of the same examples."""
+
+    def explain(
+        variables: Variables,
+        images: Float[Array, "batch height width 3"],
+        targets: Int[Array, "batch"],
+        parts: Bool[Array, "batch height width parts"],
+    ) -> Float[Array, "batch height width"]:
+        available = {"parts": parts, "index": given["index"], "chunk": given["chunk"]}
+        options = {name: value for name, value in available.items() if name in method.needs}
+        return method.explain(model, variables, images, targets, **options)
+
+    return explain
+
+
+def _call(metric: Metric, given: dict[str, Any]) -> Result:
     return metric.function(**{name: given[name] for name in sorted(metric.needs)})
 
 
-def _values(name: str, result: Float[Array, "batch *regions"]) -> dict[str, Float[Array, "batch"]]:
+def _values(name: str, result: Result) -> dict[str, Float[Array, "batch"]]:
+    if isinstance(result, Mapping):
+        return {f"{name}/{part}": value for part, value in result.items()}
     if result.ndim == 1:
         return {name: result}
     return {f"{name}/{part}": result[:, place] for place, part in enumerate(REGIONS)}

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from spermjax.interpret.metrics import METRICS
-from spermjax.interpret.metrics.faithfulness import area_under, blur, curve, fill, schedule
+from spermjax.interpret.metrics.faithfulness import area_under, curve, schedule
+from spermjax.interpret.metrics.removal import blur, fill
 from spermjax.interpret.model import FunctionModel
 from tests.interpret.support import Foreign
 

@@ -1,9 +1,8 @@
 """Whether the model rests on the patches that a map says it rests on.
 
 Patches are taken away, or given, in the order of the map, and the probability of the
-target is followed (Petsiuk, Das & Saenko 2018). By default a patch's token is left out
-(Jain et al. 2022): painting pixels over makes images that the model has never seen,
-and the score then falls for patches that do not matter.
+target is followed (Samek et al. 2017; Petsiuk, Das & Saenko 2018), with tokens left out
+or pixels painted over (`spermjax.interpret.metrics.removal`).
 """
 
 from typing import Any, Literal
@@ -15,37 +14,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from spermjax.data.task import Kind
 from spermjax.interpret.chunks import map_in_chunks, steps_at_once
-from spermjax.interpret.grid import paint_patches, plane
+from spermjax.interpret.grid import plane
 from spermjax.interpret.metrics.metric import Metric, register
+from spermjax.interpret.metrics.removal import PAINTS, Replacement, keeping
 from spermjax.interpret.model import Variables, attention_spec, probability
 
 Mode = Literal["deletion", "insertion"]
-Paint = Literal["mean", "blur"] | float
-Replacement = Literal["remove"] | Paint
-
-BLUR_SIZE_PX = 11
-BLUR_SIGMA_PX = 5.0
-
-
-def blur(images: Float[Array, "batch height width 3"]) -> Float[Array, "batch height width 3"]:
-    """A Gaussian blur of 11 px and sigma 5 px, border pixels repeated outwards."""
-
-    def matrix(length: int) -> Float[np.ndarray, "length length"]:
-        reach = np.arange(BLUR_SIZE_PX) - BLUR_SIZE_PX // 2
-        kernel = np.exp(-(reach**2) / (2 * BLUR_SIGMA_PX**2))
-        out = np.zeros((length, length), np.float32)
-        sources = np.clip(np.arange(length)[:, None] + reach, 0, length - 1)
-        np.add.at(out, (np.arange(length)[:, None], sources), kernel / kernel.sum())
-        return out
-
-    return jnp.einsum("yh,xw,bhwc->byxc", matrix(images.shape[1]), matrix(images.shape[2]), images)
-
-
-def fill(images: Float[Array, "batch height width 3"], paint: Paint) -> Float[Array, "batch height width 3"]:
-    """What stands where a patch is painted over: each image's mean colour, its blur, or one intensity."""
-    if paint == "mean":
-        return jnp.broadcast_to(images.mean(axis=(1, 2), keepdims=True), images.shape)
-    return blur(images) if paint == "blur" else jnp.full_like(images, paint)
 
 
 def schedule(patches: int, mode: Mode, least_kept: int, steps: int | None) -> Int[np.ndarray, "scores"]:
@@ -69,7 +43,8 @@ def curve(
     patch_scores: Float[Array, "batch rows columns"],
     *,
     mode: Mode,
-    replacement: Replacement = "remove",
+    replacement: Replacement | Float[Array, "batch height width 3"] = "remove",
+    parts: Bool[Array, "batch height width parts"] | None = None,
     steps: int | None = None,
     chunk: int = 64,
 ) -> tuple[Float[np.ndarray, "scores"], Float[Array, "scores batch outputs"]]:
@@ -79,9 +54,10 @@ def curve(
         model: for `remove` its `apply` takes a `token_mask`.
         variables: its parameters and state.
         images: intensities in [0, 1].
-        patch_scores: a map on patches; ties go by row-major order.
+        patch_scores: a map on patches, or on pixels; ties go by row-major order.
         mode: `deletion` or `insertion`.
-        replacement: `remove` leaves tokens out, the others paint pixels (see `fill`).
+        replacement: as for `spermjax.interpret.metrics.removal.keeping`.
+        parts: masks, for the replacement `background`.
         steps: scores after the first; None for one patch at a time.
         chunk: images in one forward pass (at least the batch): bounds the memory.
 
@@ -92,26 +68,19 @@ def curve(
     """
     grid = plane(patch_scores)
     patches = grid[0] * grid[1]
-    least_kept = 0
-    if replacement == "remove":
-        spec = attention_spec(model, images)
-        least_kept = int(spec.reads == "mean")
+    removes = isinstance(replacement, str) and replacement == "remove"
+    least_kept = int(removes and attention_spec(model, images).reads == "mean")
     kept = schedule(patches, mode, least_kept, steps)
-    ascending = mode == "deletion"
     # Deletion keeps the lowest scores, of tied ones the last; insertion keeps the highest.
     order = jnp.argsort(-patch_scores.reshape(len(images), -1), axis=1, stable=True)
     rank = jnp.argsort(order, axis=1)
-    priority = patches - 1 - rank if ascending else rank
-    filled = images if replacement == "remove" else fill(images, replacement)
+    priority = patches - 1 - rank if mode == "deletion" else rank
+    logits = keeping(model, variables, images, grid, replacement, parts)
 
-    def logits(step: Int[Array, ""]) -> Float[Array, "batch outputs"]:
-        keep: Bool[Array, "batch patches"] = priority < jnp.asarray(kept)[step]
-        if replacement == "remove":
-            return model.apply(variables, images, token_mask=keep)
-        shown = paint_patches(keep, grid, plane(images))
-        return model.apply(variables, jnp.where(shown[..., None], images, filled))
+    def at(step: Int[Array, ""]) -> Float[Array, "batch outputs"]:
+        return logits(priority < jnp.asarray(kept)[step])
 
-    return kept / patches, map_in_chunks(logits, len(kept), steps_at_once(len(images), chunk))
+    return kept / patches, map_in_chunks(at, len(kept), steps_at_once(len(images), chunk))
 
 
 def area_under(shares: Float[np.ndarray, "scores"], scores: Float[Array, "scores batch"]) -> Float[Array, "batch"]:
@@ -120,60 +89,90 @@ def area_under(shares: Float[np.ndarray, "scores"], scores: Float[Array, "scores
     return jnp.tensordot(widths / widths.sum(), (scores[1:] + scores[:-1]) / 2, axes=1)
 
 
-def faithfulness(
+def probabilities(
     model: Any,
     variables: Variables,
     images: Float[Array, "batch height width 3"],
     targets: Int[Array, "batch"],
     patch_scores: Float[Array, "batch rows columns"],
     *,
-    mode: Mode,
     kind: Kind = "single_label",
-    replacement: Replacement = "remove",
-    steps: int | None = None,
-    chunk: int = 64,
-) -> Float[Array, "batch"]:
-    """Area under the deletion or insertion curve of the target's probability, from 0 to 1.
+    **options: Any,
+) -> tuple[Float[np.ndarray, "scores"], Float[Array, "scores batch"]]:
+    """The target's probability along a `curve`, whose options these are; NaN where the map isn't finite.
 
     With the predicted class as target this is the probability of the class that the
-    clean image gets. Arguments as in `curve` and `spermjax.interpret.model.probability`.
-    NaN where the map is not finite.
+    clean image gets.
     """
-    shares, logits = curve(
-        model, variables, images, patch_scores, mode=mode, replacement=replacement, steps=steps, chunk=chunk
-    )
-    area = area_under(shares, jax.vmap(lambda step: probability(step, targets, kind))(logits))
-    return jnp.where(jnp.isfinite(patch_scores).all(axis=(1, 2)), area, jnp.nan)
-
-
-_NEEDS = frozenset({"model", "variables", "images", "targets", "patch_scores", "kind", "chunk"})
+    shares, logits = curve(model, variables, images, patch_scores, **options)
+    heights = jax.vmap(lambda step: probability(step, targets, kind))(logits)
+    return shares, jnp.where(jnp.isfinite(patch_scores).all(axis=(1, 2)), heights, jnp.nan)
 
 
 def deletion(**arguments: Any) -> Float[Array, "batch"]:
-    """`faithfulness` of taking patches away: low where the map is right."""
-    return faithfulness(mode="deletion", **arguments)
+    """Area under the target's probability while patches are taken away: low where the map is right."""
+    return area_under(*probabilities(mode="deletion", **arguments))
 
 
 def insertion(**arguments: Any) -> Float[Array, "batch"]:
-    """`faithfulness` of giving patches: high where the map is right."""
-    return faithfulness(mode="insertion", **arguments)
+    """Area under the target's probability while patches are given: high where the map is right."""
+    return area_under(*probabilities(mode="insertion", **arguments))
 
 
-for _metric in (
-    Metric("deletion", deletion, _NEEDS, "lower", "Petsiuk, Das & Saenko 2018; Jain et al. 2022", of_tokens=True),
-    Metric("insertion", insertion, _NEEDS, "higher", "Petsiuk, Das & Saenko 2018; Jain et al. 2022", of_tokens=True),
-):
-    register(_metric)
-    for _suffix, _replacement in (("mean", "mean"), ("blur", "blur"), ("zero", 0.0)):
+def morf(**arguments: Any) -> Float[Array, "batch"]:
+    """Mean fall of the probability, the most relevant patch taken first (Samek et al. 2017, equation 12).
+
+    The mean runs over the scores after the first, one for each patch that was taken.
+    """
+    _, heights = probabilities(mode="deletion", **arguments)
+    return (heights[0] - heights[1:]).mean(axis=0)
+
+
+def lerf(**arguments: Any) -> Float[Array, "batch"]:
+    """`morf` with the least relevant patch taken first: low where the map is right."""
+    # What deletion of the least relevant leaves is what insertion has given.
+    _, heights = probabilities(mode="insertion", **arguments)
+    return (heights[-1] - heights[:-1]).mean(axis=0)
+
+
+def monotonicity(*, patch_scores: Float[Array, "batch rows columns"], **arguments: Any) -> Float[Array, "batch"]:
+    """Share of steps at which a given patch does not lower the probability, the least relevant first.
+
+    Arya et al. (2019) ask whether all steps do, which no model of images passes; that is
+    this share being 1.
+    """
+    # Insertion breaks ties by position, whichever end it starts from.
+    _, heights = probabilities(mode="insertion", patch_scores=-patch_scores, **arguments)
+    steps = (jnp.diff(heights, axis=0) >= 0).mean(axis=0)
+    return jnp.where(jnp.isfinite(heights).all(axis=0), steps, jnp.nan)
+
+
+NEEDS = frozenset({"model", "variables", "images", "targets", "patch_scores", "kind", "chunk"})
+
+
+def register_with_paints(metric: Metric) -> None:
+    """Files a metric that leaves tokens out, and its variants that paint pixels over."""
+    register(metric)
+    for suffix, paint in PAINTS.items():
         register(
             Metric(
-                name=f"{_metric.name}_{_suffix}",
-                function=lambda _function=_metric.function, _replacement=_replacement, **arguments: _function(
-                    replacement=_replacement, **arguments
+                name=f"{metric.name}_{suffix}",
+                function=lambda function=metric.function, paint=paint, **arguments: function(
+                    replacement=paint, **arguments
                 ),
-                needs=_NEEDS,
-                better=_metric.better,
-                citation="Petsiuk, Das & Saenko 2018",
+                needs=metric.needs | {"parts"} if paint == "background" else metric.needs,
+                better=metric.better,
+                citation=metric.citation,
                 standard=False,
             )
         )
+
+
+for _metric in (
+    Metric("deletion", deletion, NEEDS, "lower", "Petsiuk, Das & Saenko 2018; Jain et al. 2022", of_tokens=True),
+    Metric("insertion", insertion, NEEDS, "higher", "Petsiuk, Das & Saenko 2018; Jain et al. 2022", of_tokens=True),
+    Metric("morf", morf, NEEDS, "higher", "Samek et al. 2017", standard=False, of_tokens=True),
+    Metric("lerf", lerf, NEEDS, "lower", "Samek et al. 2017", standard=False, of_tokens=True),
+    Metric("monotonicity", monotonicity, NEEDS, "higher", "Arya et al. 2019", standard=False, of_tokens=True),
+):
+    register_with_paints(_metric)

@@ -1,0 +1,211 @@
+"""Witness: Quantus, pytorch-grad-cam, Captum, RISE's and SaCo's own code, through the numbers in `golden/`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from spermjax.interpret.metrics import faithfulness, imputation, road, robustness, similarity, subsets
+from spermjax.interpret.model import FunctionModel, probability, select
+
+pytestmark = pytest.mark.golden
+
+
+@pytest.fixture(scope="module")
+def case(golden, golden_data):
+    """The trained model, its reference values, and signed integrated gradients by colour."""
+    pixels = golden_data("pixelmaps.npz")
+    return golden("cls"), golden_data("faithfulness_cls.npz"), pixels["cls/ref:ig_gausslegendre_50"]
+
+
+def by_feature(model):
+    """The model on images laid out as the references flatten them: colours above each other, one channel."""
+
+    def logits(flat):
+        batch, height, width, _ = flat.shape
+        return model.model.apply(model.variables, jnp.moveaxis(flat.reshape(batch, 3, height // 3, width), 1, -1))
+
+    return FunctionModel(logits)
+
+
+def flattened(images):
+    return jnp.moveaxis(jnp.asarray(images), -1, 1).reshape(len(images), -1, images.shape[2], 1)
+
+
+def darkest(images):
+    """What Quantus calls black: each image's least intensity."""
+    return jnp.broadcast_to(images.min(axis=(1, 2, 3), keepdims=True), images.shape)
+
+
+def curve_of(model, images, scores, targets, *, score=probability, **options):
+    run = jax.jit(lambda x, s: faithfulness.curve(model, {}, x, s, chunk=64, **options)[1])
+    return jax.vmap(lambda logits: score(logits, targets))(run(images, jnp.asarray(scores, jnp.float32)))
+
+
+def test_pixel_flipping(case):
+    """After each 128 of all colours' values are blackened."""
+    model, expected, gradients = case
+    images = flattened(model.images)
+    scores = np.abs(gradients).reshape(len(gradients), -1, gradients.shape[-1])
+    reference = expected["quantus.PixelFlipping[ig_abs_chw,fis=128,black,softmax]"]
+    heights = curve_of(
+        by_feature(model), images, scores, model.targets, mode="deletion", replacement=darkest(images), steps=24
+    )
+    np.testing.assert_allclose(heights[1:].T, reference, atol=1e-5)
+
+
+@pytest.mark.parametrize("order", ["morf", "lerf"])
+def test_region_perturbation(case, order):
+    """Quantus stores the fall of the probability after each patch; Selectivity stores the probability itself."""
+    model, expected, _ = case
+    maps = expected["chefer_bilinear32"]
+    rows, columns = model.model.attention_spec(model.images.shape[1:3]).grid
+    scores = maps.reshape(len(maps), rows, -1, columns, maps.shape[2] // columns).mean((2, 4))
+    reference = expected[f"quantus.RegionPerturbation[chefer_bilinear,ps=8,{order},black,softmax]"]
+    arguments = {
+        "model": FunctionModel(lambda x: model.model.apply(model.variables, x)),
+        "variables": {},
+        "images": model.images,
+        "targets": model.targets,
+        "patch_scores": jnp.asarray(scores, jnp.float32),
+        "replacement": darkest(model.images),
+    }
+    mode = {"morf": "deletion", "lerf": "insertion"}[order]
+    heights = jax.jit(lambda: faithfulness.probabilities(mode=mode, **arguments)[1])()
+    heights = heights if mode == "deletion" else heights[::-1]
+    np.testing.assert_allclose((heights[0] - heights[1:]).T, reference, atol=1e-5)
+    area = jax.jit(lambda: getattr(faithfulness, order)(**arguments))()
+    np.testing.assert_allclose(area, reference.mean(1), atol=1e-5)
+    if order == "morf":
+        selectivity = expected["quantus.Selectivity[chefer_bilinear,ps=8,black,softmax]"]
+        np.testing.assert_allclose(heights[1:].T, selectivity, atol=1e-5)
+
+
+@pytest.mark.parametrize("step", [32, 64])
+@pytest.mark.parametrize("name", ["del_zeros", "ins_blur", "ins_zeros"])
+def test_insertion_and_deletion_of_pixels(case, name, step):
+    """RISE's zero is mid-grey before normalisation; its blur mixes in zeros from beyond the border, ours does not."""
+    model, expected, _ = case
+    blurred = jnp.moveaxis(jnp.asarray(expected["rise_blurred_images"]), 1, -1) / 2 + 0.5
+    pixels = model.images.shape[1] * model.images.shape[2]
+    heights = curve_of(
+        FunctionModel(lambda x: model.model.apply(model.variables, x)),
+        model.images,
+        expected["ig_abs"],
+        model.targets,
+        mode="deletion" if name.startswith("del") else "insertion",
+        replacement=blurred if name.endswith("blur") else 0.5,
+        steps=pixels // step,
+    )
+    np.testing.assert_allclose(heights.T, expected[f"rise.{name}_step{step}_curve[ig_abs]"], atol=1e-5)
+    area = faithfulness.area_under(np.linspace(0, 1, len(heights)), heights)
+    np.testing.assert_allclose(area, expected[f"rise.{name}_step{step}_auc[ig_abs]"], atol=1e-5)
+
+
+def test_road(case):
+    """Imputed images and scores at one percentile each way, without noise."""
+    model, expected, _ = case
+    maps = jnp.asarray(expected["ig_abs"], jnp.float32)
+
+    @jax.jit
+    def removed(percentile, sign):
+        imputed = imputation.impute(model.images, road.kept_below(sign * maps, percentile))
+        return imputed, select(model.model.apply(model.variables, imputed), model.targets)
+
+    clean = select(model.model.apply(model.variables, model.images), model.targets)
+    for order, percentile in (("morf", 20), ("morf", 50), ("morf", 80), ("lerf", 20), ("lerf", 50), ("lerf", 80)):
+        imputed, scores = removed(percentile, 1 if order == "morf" else -1)
+        reference = expected[f"pgc.ROAD_{order}_p{percentile}_diff[ig_abs minmax]"]
+        np.testing.assert_allclose(scores - clean, reference, atol=2e-3 * np.abs(reference).max(), err_msg=order)
+        if (order, percentile) == ("morf", 80):
+            images = np.moveaxis(expected["pgc.ROAD_morf_p80_imputed_images"], 1, -1) / 2 + 0.5
+            np.testing.assert_allclose(imputed, images, atol=1e-5)
+
+
+def test_saco(case):
+    model, expected, _ = case
+    scores = jnp.asarray(model.maps["own:chefer2021b"], jnp.float32)
+    arguments = {"model": model.model, "variables": model.variables, "images": model.images, "targets": model.targets}
+    groups = expected["saco_group_salience"].shape[1]
+    value = jax.jit(lambda s: subsets.saco(patch_scores=s, replacement="mean", groups=groups, **arguments))(scores)
+    np.testing.assert_allclose(value, expected[f"ref:SaCo_K{groups}_mean[chefer]"], atol=1e-4)
+    ours = subsets.order_agreement(jnp.asarray(expected["saco_group_salience"].T), expected["saco_group_drop"].T)
+    np.testing.assert_allclose(ours, expected[f"ref:SaCo_K{groups}_mean[chefer]"], atol=1e-5)
+
+
+def test_faithfulness_estimate(case):
+    """Groups of 128 values in the order of the map, each blackened alone; scores are logits."""
+    model, expected, gradients = case
+    images, flat = flattened(model.images), np.abs(gradients).reshape(len(gradients), -1)
+    group = np.argsort(np.argsort(-flat, axis=1), axis=1) // 128
+    removed = jnp.asarray(group == np.arange(group.max() + 1)[:, None, None])
+    fell = jax.jit(
+        lambda x: subsets.drops(
+            by_feature(model), {}, x, model.targets, removed, images.shape[1:3], replacement=darkest(x)
+        )
+    )(images)
+    sums = subsets.attributed(jnp.asarray(flat[..., None], jnp.float32), removed)
+    reference = expected["quantus.FaithfulnessEstimate[ig_abs_chw,fis=128]"]
+    np.testing.assert_allclose(similarity.pearson(sums.T, fell.T), reference, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def perturbations(case):
+    """Stored by the reference in normalised units."""
+    _, expected, _ = case
+    stored = next(value for key, value in expected.items() if key.startswith("stored_perturbations"))
+    return jnp.moveaxis(jnp.asarray(stored, jnp.float32), 2, -1)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_infidelity(case, perturbations, scaled):
+    model, expected, gradients = case
+    std = jnp.asarray(model.model.std)
+    signed = jnp.moveaxis(jnp.asarray(gradients, jnp.float32), 1, -1)
+    score = jax.jit(lambda x: select(model.model.apply(model.variables, x), model.targets))
+    fell = jnp.stack([score(model.images) - score(model.images - p * std) for p in perturbations])
+    value = subsets.infidelity_of((perturbations * signed).sum((2, 3, 4)), fell, scaled=scaled)
+    np.testing.assert_allclose(
+        value, expected[f"captum.infidelity[ig,10 stored perturb,normalize={scaled}]"], rtol=1e-3
+    )
+
+
+def test_max_sensitivity(case, perturbations):
+    """Of signed saliency, under the stored noise cut to .02 in normalised units."""
+    model, expected, _ = case
+    std = jnp.asarray(model.model.std)
+    noise = jnp.clip(perturbations, -0.02, 0.02) * std
+    gradient = jax.jit(jax.grad(lambda x: select(model.model.apply(model.variables, x), model.targets).sum()))
+    changed = jnp.stack([gradient(model.images + n) for n in noise])
+    value = robustness.relative_change(gradient(model.images), changed).max(0)
+    reference = expected["captum.sensitivity_max[signed saliency, 10 stored perturb clip .02]"]
+    np.testing.assert_allclose(value, reference, rtol=1e-3)
+
+
+def test_similarity_under_randomisation(golden_data):
+    """Spearman, Pearson and SSIM of each cascade stage's map with the original's; NaN where a map is constant."""
+    stored = golden_data("randomisation_cls_to_rand.npz")
+
+    @jax.jit
+    def compare(maps):
+        original = jnp.broadcast_to(maps[0], maps.shape)
+        flat = maps.reshape(-1, *maps.shape[2:])
+        first = original.reshape(flat.shape)
+        by_row = lambda values: values.reshape(len(values), -1)  # noqa: E731
+        values = {
+            "spearman_vs_original": similarity.spearman(first, flat),
+            "spearman_abs": similarity.spearman(jnp.abs(first), jnp.abs(flat)),
+            "pearson": similarity.pearson(by_row(first), by_row(flat)),
+        }
+        return {name: value.reshape(maps.shape[:2]) for name, value in values.items()}
+
+    for method in ("chefer", "gradcam_raw", "raw_attn", "saliency"):
+        for name, ours in compare(jnp.asarray(stored[f"{method}_maps"], jnp.float32)).items():
+            reference = stored[f"{method}_{name}"]
+            defined = np.isfinite(ours) & np.isfinite(reference)
+            assert defined.any()
+            ours = np.asarray(ours)
+            np.testing.assert_allclose(ours[defined], reference[defined], atol=2e-4, err_msg=f"{method} {name}")
+    maps = jnp.asarray(stored["saliency_maps"], jnp.float32)
+    ours = jax.jit(lambda m: jax.vmap(lambda stage: similarity.ssim(m[0], stage))(m))(maps)
+    np.testing.assert_allclose(ours, stored["saliency_ssim_skimage_win7_datarange1_minmax"], atol=1e-4)
