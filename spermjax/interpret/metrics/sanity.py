@@ -170,7 +170,8 @@ def random_logit(
 ) -> dict[str, Float[Array, "batch"]]:
     """Similarity of the target's map with that of another logit, drawn at random (Sixt, Granz & Landgraf 2020).
 
-    Arguments as for `randomisation`; `index` draws the other logit. 1 is a map that does not depend on what is asked. NaN for a model with one output.
+    Arguments as for `randomisation`; `index` draws the other logit. 1 is a map that does
+    not depend on what is asked. NaN for a model with one output.
     """
     outputs = jax.eval_shape(model.apply, variables, images).shape[1]
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(3), index)
