@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,14 @@ class Wandb:
         if self._run is not None:
             with self._shielded("store the summary"):
                 self._run.summary.update({name: float(value) for name, value in values.items()})
+
+    def artifact(self, name: str, kind: str, folder: Path) -> None:
+        """Stores all files of a folder under a name that W&B versions."""
+        if self._run is not None:
+            with self._shielded("store an artifact"):
+                artifact = self._wandb.Artifact(re.sub(r"[^\w.-]+", "_", name), type=kind)
+                artifact.add_dir(str(folder))
+                self._run.log_artifact(artifact)
 
     def finish(self) -> None:
         if self._run is not None:

@@ -2,7 +2,9 @@
 
 import csv
 import dataclasses
+import hashlib
 import io
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,20 +13,26 @@ import numpy as np
 from PIL import Image
 
 from spermjax import parts as parts_lib
+from spermjax.config import Model
 from spermjax.data.examples import Dataset, Examples, read_images
 from spermjax.data.progress import bar
+from spermjax.errors import ConfigError
+from spermjax.evaluate.comparison import compare, kendall_w
 from spermjax.evaluate.intervals import mean
 from spermjax.files import write_atomic
+from spermjax.interpret.methods import METHODS, Method
 from spermjax.interpret.metrics import METRICS
 from spermjax.interpret.suite import Measurements
 from spermjax.report.figures import panel
 from spermjax.run import write_json
 from spermjax.tracking import Tracker
+from spermjax.tracking.wandb import Wandb, wanted_mode
 from spermjax.workflow.environment import environment
 from spermjax.workflow.evaluate import predict_logits, probabilities, split_of
 from spermjax.workflow.images import as_examples
 from spermjax.workflow.measure import make_measure
 from spermjax.workflow.monitor import choose
+from spermjax.workflow.pieces import Pieces
 from spermjax.workflow.trained import Trained
 
 BASELINES = ("centre_gaussian", "edge_magnitude", "intensity", "random", "uniform")
@@ -39,7 +47,7 @@ class Explanations:
     """What was explained, and where it is stored.
 
     Attributes:
-        folder: holds `examples.npz`, `table.csv`, `summary.json` and `overlays/`.
+        folder: holds `examples.npz`, `table.csv`, `table.jsonl`, `summary.json` and `overlays/`.
         rows: mean, interval and count of every metric of every method.
     """
 
@@ -54,6 +62,8 @@ def explain(
     images: Sequence[Path] = (),
     methods: Sequence[str] = (),
     metrics: Sequence[str] = (),
+    layers: Sequence[int] = (),
+    heads: Sequence[int] = (),
     examples: int | None = None,
     out: Path | None = None,
     dataset: Dataset | None = None,
@@ -62,24 +72,30 @@ def explain(
     """Explains examples of a split, or image files, and stores all that came of it.
 
     The explained output is the one with the greatest logit: the predicted class, or the
-    attribute judged most abnormal.
+    attribute judged most abnormal. Finished pieces are stored, so a second call after a
+    kill goes on where the first one stopped.
 
     Args:
         trained: the run.
         split: which examples, when no image is named.
         images: image files to explain instead.
-        methods: names; empty for those of the experiment.
-        metrics: names; empty for those of the experiment, or all that apply.
+        methods: names; empty for those of the experiment, `all` for all that apply.
+        metrics: names; empty for those of the experiment, or the standard ones that
+            apply; `all` for all that apply.
+        layers: layers whose attention is shown, each by itself, in place of the last's.
+        heads: heads that are shown, each by itself, in place of their mean.
         examples: how many of the split; None for as many as the experiment says.
         out: folder for the results; inside the run when not given.
         dataset: the run's data, if they are loaded already.
         tracker: receives some of the overlays.
 
     Raises:
-        ConfigError: an unknown method, metric or split.
+        ConfigError: an unknown method, metric, layer, head or split.
         DataError: images or data that can't be read.
     """
     interpret, task = trained.experiment.interpret, trained.task
+    wanted = choose_methods(methods or interpret.methods, layers, heads, trained.experiment.model)
+    measures = tuple(METRICS) if tuple(metrics) == ("all",) else tuple(metrics) or interpret.metrics or None
     if images:
         pixels = read_images(images, trained.experiment.data)
         chosen = as_examples(task, pixels, [str(path) for path in images])
@@ -92,6 +108,19 @@ def explain(
     folder = out or trained.run.explanations(split)
     logits = predict_logits(trained, chosen)
     targets = logits.argmax(axis=1)
+    chunk = min(interpret.chunk, len(chosen))
+    pieces = Pieces(
+        folder / "pieces",
+        {
+            "run": str(trained.run.path.name),
+            "step": trained.step,
+            "methods": [method.name for method in wanted],
+            "metrics": measures,
+            "at_once": [chunk, len(trained.devices)],
+            "ids": chosen.id,
+            "pixels": hashlib.sha256(chosen.image.tobytes() + chosen.parts.tobytes()).hexdigest(),
+        },
+    )
     with bar("explaining", len(chosen), True) as advance:
 
         def count_up(done: int) -> None:
@@ -102,10 +131,11 @@ def explain(
             trained.model,
             task,
             trained.devices,
-            methods=(*(methods or interpret.methods), *BASELINES),
-            metrics=tuple(metrics) or interpret.metrics or None,
-            chunk=min(interpret.chunk, len(chosen)),
+            methods=(*wanted, *(METHODS[name] for name in BASELINES)),
+            metrics=measures,
+            chunk=chunk,
             has_parts=bool(chosen.has_parts.any()),
+            pieces=pieces,
             advance=count_up,
         )(trained.variables, chosen, targets)
     shown = {name: np.asarray(values) for name, values in measured.maps.items() if name not in BASELINES}
@@ -124,32 +154,101 @@ def explain(
             "seed": trained.experiment.seed,
             "command": environment()["command"],
             "rows": rows,
+            "against_baseline": against_baseline(measured, chosen),
         },
     )
     panels = _store_overlays(folder, chosen, shown)
+    pieces.clear()
     if tracker is not None:
         for name, image in panels[:PANELS]:
             tracker.figure(trained.step, f"explanations/{name}", image, name)
     return Explanations(folder, rows)
 
 
+def send(trained: Trained, explanations: Explanations) -> None:
+    """Sends means, and the folder as an artifact, to Weights & Biases, if the experiment wants that."""
+    tracking = trained.experiment.tracking
+    if wanted_mode(tracking.wandb) == "disabled":
+        return
+    tracker = Wandb(tracking, trained.run.path, trained.experiment.to_dict())
+    name = f"explanations/{explanations.folder.name}"
+    tracker.summary({f"{name}/{row['method']}/{row['metric']}": row["value"] for row in explanations.rows if row["n"]})
+    tracker.artifact(f"{trained.run.path.name}-{explanations.folder.name}", "explanations", explanations.folder)
+    tracker.finish()
+
+
+def choose_methods(
+    names: Sequence[str], layers: Sequence[int], heads: Sequence[int], model: Model
+) -> tuple[Method, ...]:
+    """Methods by name, without the baselines, and raw attention of the layers and heads that are named.
+
+    Raises:
+        ConfigError: an unknown method, or a layer or head that the model doesn't have.
+    """
+    named = METHODS if tuple(names) == ("all",) else names
+    methods = {name: METHODS[name] for name in named if name not in BASELINES}
+    problems = [
+        f"--{option} names {number}; the model has {count}, from 0 to {count - 1}"
+        for option, numbers, count, least in (
+            ("layers", layers, model.depth, -model.depth),
+            ("heads", heads, model.heads, 0),
+        )
+        for number in numbers
+        if not least <= number < count
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    if layers or heads:
+        methods.pop("raw_attention", None)
+        for layer in layers or (-1,):
+            for head in heads or ("mean",):
+                name = f"raw_attention_layer_{layer % model.depth}" + ("" if head == "mean" else f"_head_{head}")
+                methods[name] = METHODS["raw_attention"].using(name, layer=layer, fusion=head)
+    return tuple(methods.values())
+
+
 def summarise(measured: Measurements, examples: Examples) -> list[dict]:
-    """Mean over the examples on which a metric is defined, with an interval clustered by group."""
+    """Mean over the examples on which a metric is defined, with an interval clustered by group.
+
+    The last row is how far the methods agree on the order of pixels (Kendall's W).
+    """
     group = np.array(examples.group)
     rows = []
     for name, values in measured.values.items():
         method, metric = name.split("/", 1)
-        interval = mean(np.asarray(values), group, seed=0)
         rows.append(
             {
                 "method": method,
                 "metric": metric,
-                **interval.to_dict(),
+                **mean(np.asarray(values), group, seed=0).to_dict(),
                 "better": METRICS[metric.partition("/")[0]].better,
                 "baseline": method in BASELINES,
             }
         )
+    maps = [np.asarray(values) for name, values in measured.maps.items() if name not in BASELINES]
+    if len(maps) > 1:
+        agreement = kendall_w(np.stack(maps, axis=1).reshape(len(examples), len(maps), -1))
+        row = {"method": "agreement", "metric": "kendall_w", **mean(agreement, group, seed=0).to_dict()}
+        rows.append({**row, "better": None, "baseline": False})
     return rows
+
+
+def against_baseline(measured: Measurements, examples: Examples, baseline: str = "centre_gaussian") -> list[dict]:
+    """Paired comparison of each method with a baseline on the same examples, by metric (Holm over methods)."""
+    group = np.array(examples.group)
+    by_metric: dict[str, dict[str, np.ndarray]] = {}
+    for name, values in measured.values.items():
+        method, metric = name.split("/", 1)
+        if METRICS[metric.partition("/")[0]].better is not None:
+            by_metric.setdefault(metric, {})[method] = np.asarray(values)
+    return [
+        {"metric": metric, **comparison.to_dict()}
+        for metric, values in by_metric.items()
+        if baseline in values
+        for comparison in compare(
+            values, group, pairs=[(method, baseline) for method in values if method not in BASELINES]
+        )
+    ]
 
 
 def _store_examples(
@@ -179,14 +278,18 @@ def _store_examples(
 
 
 def _store_table(folder: Path, examples: Examples, measured: Measurements) -> None:
-    text = io.StringIO()
+    """One line per example: as CSV, where undefined is empty, and as JSON lines, where it is null."""
+    text, lines = io.StringIO(), []
     names = list(measured.values)
+    columns = [[None if value != value else value for value in np.asarray(measured.values[n]).tolist()] for n in names]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "group", *names])
-    for i, name in enumerate(examples.id):
-        values = (float(measured.values[column][i]) for column in names)
-        writer.writerow([name, examples.group[i], *("" if value != value else f"{value:.6g}" for value in values)])
+    for i, (identity, group) in enumerate(zip(examples.id, examples.group, strict=True)):
+        values = [column[i] for column in columns]
+        writer.writerow([identity, group, *("" if value is None else f"{value:.6g}" for value in values)])
+        lines.append(json.dumps({"id": identity, "group": group, **dict(zip(names, values, strict=True))}))
     write_atomic(folder / "table.csv", text.getvalue())
+    write_atomic(folder / "table.jsonl", "\n".join(lines) + "\n")
 
 
 def _store_overlays(folder: Path, examples: Examples, maps: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:

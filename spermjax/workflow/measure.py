@@ -12,9 +12,11 @@ from spermjax.data.batch import PackedBatch, unpack
 from spermjax.data.examples import Examples
 from spermjax.data.pipeline import padded_batches
 from spermjax.data.task import Task
+from spermjax.interpret.methods import Method
 from spermjax.interpret.model import Variables
 from spermjax.interpret.suite import Measurements, applicable, deciding_regions, measure
 from spermjax.parallel import pmap_examples
+from spermjax.workflow.pieces import Pieces
 
 Measure = Callable[[Variables, Examples, Int[np.ndarray, "n"]], Measurements]
 
@@ -24,11 +26,12 @@ def make_measure(
     task: Task,
     devices: list[jax.Device],
     *,
-    methods: Sequence[str],
+    methods: Sequence[str | Method],
     metrics: Sequence[str] | None,
     chunk: int,
     has_parts: bool,
     cheap: bool = False,
+    pieces: Pieces | None = None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Measure:
     """Builds a function that explains examples and measures the explanations.
@@ -37,11 +40,12 @@ def make_measure(
         model: without a mapped axis.
         task: what the logits mean, and which parts decide.
         devices: that share the work.
-        methods: names of explanation methods; those that the data can't serve are left out.
+        methods: explanation methods or their names; those that the data can't serve are left out.
         metrics: names of metrics; None for all that apply.
         chunk: examples at once on each device.
         has_parts: whether the examples have masks.
         cheap: leave out metrics that ask the model again (insertion, deletion).
+        pieces: where finished pieces are kept, and taken from.
         advance: told how many examples are done, after each piece.
 
     Returns:
@@ -69,10 +73,16 @@ def make_measure(
 
     def measured(variables: Variables, examples: Examples, targets: Int[np.ndarray, "n"]) -> Measurements:
         at_once = chunk * len(devices)
-        pieces = []
-        for batch in padded_batches(examples, at_once):
-            pieces.append(mapped(variables, batch, jnp.asarray(targets)[np.maximum(batch.index, 0)]))
+        results = []
+        for number, batch in enumerate(padded_batches(examples, at_once)):
+            result = None if pieces is None else pieces.load(number)
+            if result is None:
+                chosen = jnp.asarray(targets)[np.maximum(batch.index, 0)]
+                result = jax.device_get(mapped(variables, batch, chosen))
+                if pieces is not None:
+                    pieces.save(number, result)
+            results.append(result)
             advance(int(batch.weight.sum()))
-        return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(examples)], *pieces)
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(examples)], *results)
 
     return measured
