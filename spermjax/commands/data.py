@@ -131,7 +131,7 @@ def describe(
     data_dir: Path | None = None,
     json: Flag = False,
 ) -> int:
-    """Print splits, counts, groups, licence, citation and fingerprint of a data set.
+    """Print counts by split, class and group, sizes, licence, citation and fingerprint.
 
     Args:
         name: data set, or set/configuration.
@@ -146,10 +146,20 @@ def describe(
         print_json(facts)
         return 0
     rows = [
-        (split, counts["n"], counts["groups"], ", ".join(f"{key} {n}" for key, n in counts["counts"].items() if n))
-        for split, counts in facts["splits"].items()
+        (split, key, count, found["group_counts"][key])
+        for split, found in facts["splits"].items()
+        for key, count in found["counts"].items()
+        if count
     ]
-    print_table(["split", "examples", "groups", "counts"], rows, title=name)
+    print_table(["split", "class", "examples", "groups"], rows, title=name)
+    for split, found in facts["splits"].items():
+        least, median, greatest = ("x".join(map(str, size)) for size in zip(*found["sizes"].values(), strict=True))
+        print(
+            f"{split}: {found['n']} examples in {found['groups']} groups, the largest of {found['largest_group']}; "
+            f"{least} to {greatest} pixels, median {median}"
+        )
     for key in ("licence", "fingerprint", "citation"):
         print(f"{key}: {facts[key]}")
+    if facts["skipped"]:
+        print(f"left out: {facts['skipped']}")
     return 0

@@ -253,7 +253,7 @@ def _divide(stored: dict[str, Examples], task: Task, data: config.Data) -> tuple
         divided = {split: stored[split] for split in splits.official(list(stored), data.name)}
         how = f"official split of {data.name}"
     else:
-        pool = _concatenate([examples for split, examples in stored.items() if split != "test"])
+        pool = concatenate([examples for split, examples in stored.items() if split != "test"])
         if task.kind == "single_label":
             splits.warn_of_rare(pool.label, task.names, pool.group, data.folds)
         chosen, how = division.divide(pool.id, pool.group, pool.label, data)
@@ -280,7 +280,12 @@ def _divide(stored: dict[str, Examples], task: Task, data: config.Data) -> tuple
     return divided, f"{how}: {', '.join(counts.values())}"
 
 
-def _concatenate(examples: list[Examples]) -> Examples:
+def concatenate(examples: list[Examples]) -> Examples:
+    """The cells of several splits, one after another.
+
+    Raises:
+        ConfigError: there are no splits.
+    """
     if not examples:
         raise ConfigError("Only a test split is prepared, so there is nothing to train on; prepare the training files.")
     return dataclasses.replace(
