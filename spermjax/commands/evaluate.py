@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -18,6 +18,7 @@ def main(arguments: Sequence[str]) -> int:
         split: str = "validation",
         manual_dir: Path | None = None,
         data_dir: Path | None = None,
+        views: Literal[1, 2, 4, 8] = 1,
         json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     ) -> int:
         """Score a run's best checkpoint on a split, with 95 % intervals.
@@ -30,15 +31,18 @@ def main(arguments: Sequence[str]) -> int:
             split: train, validation or test.
             manual_dir: where the unpacked archive is now, if it moved.
             data_dir: where prepared sets are now, if they moved.
+            views: average over the image and its mirror image (2), both upside down too (4), and on their sides (8);
+                written to SPLIT-N-views beside the plain scores.
             json: print JSON.
         """
         from spermjax.run import read_json
         from spermjax.workflow.evaluate import evaluate as score
+        from spermjax.workflow.evaluate import stored_at
         from spermjax.workflow.trained import load_trained
 
         trained = load_trained(run, manual_dir=manual_dir, data_dir=data_dir)
-        score(trained, split)
-        stored = trained.run.evaluation(split)
+        score(trained, split, views=views)
+        stored = stored_at(trained.run, split, views)
         if json:
             print_json(read_json(stored))
         else:

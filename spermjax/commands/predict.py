@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -15,6 +15,7 @@ def main(arguments: Sequence[str]) -> int:
     def predict(
         run: Annotated[Path, tyro.conf.Positional],
         images: Annotated[tuple[Path, ...], tyro.conf.Positional],
+        views: Literal[1, 2, 4, 8] = 1,
         json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     ) -> int:
         """Classify image files with a run's best checkpoint.
@@ -22,12 +23,13 @@ def main(arguments: Sequence[str]) -> int:
         Args:
             run: the run folder.
             images: image files, cropped and resized as the training data were.
+            views: average over the image and its mirror image (2), both upside down too (4), and on their sides (8).
             json: print JSON.
         """
         from spermjax.workflow.predict import predict as classify
         from spermjax.workflow.trained import load_trained
 
-        results = classify(load_trained(run), images)
+        results = classify(load_trained(run), images, views)
         if json:
             print_json(results)
             return 0

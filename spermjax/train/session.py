@@ -14,6 +14,7 @@ from spermjax.config import Experiment
 from spermjax.data.batch import BatchIndex, PackedBatch, unpack
 from spermjax.data.examples import Dataset, Examples
 from spermjax.data.pipeline import fits_on_device, gather, padded_batches, whole
+from spermjax.evaluate.views import seen
 from spermjax.models.build import build_model, init_variables
 from spermjax.models.pretrained import load_weights
 from spermjax.parallel import AXIS, choose_devices, pmap_examples, pmap_step
@@ -133,12 +134,19 @@ def make_predict(model: nn.Module, devices: list[jax.Device], batch_size: int) -
         batch_size: examples at once; the number of devices divides it.
 
     Returns:
-        `(variables, examples) -> logits`, `float32[len(examples), outputs]`, in order.
+        `(variables, examples, view=0) -> logits`, `float32[len(examples), outputs]`, in order;
+        a view other than 0 mirrors or turns the images (see `spermjax.evaluate.views`).
     """
-    forward = pmap_examples(lambda variables, packed: model.apply(variables, unpack(packed).image), devices)
 
-    def predict(variables: Variables, examples: Examples) -> Float[np.ndarray, "n outputs"]:
+    def logits_of(variables: Variables, packed: PackedBatch, *view: jax.Array):
+        image = unpack(packed).image
+        return model.apply(variables, jax.vmap(seen)(image, *view) if view else image)
+
+    forward = pmap_examples(logits_of, devices)
+
+    def predict(variables: Variables, examples: Examples, view: int = 0) -> Float[np.ndarray, "n outputs"]:
+        turned = (np.full(batch_size, view, np.int32),) if view else ()
         batches = padded_batches(examples, batch_size)
-        return np.concatenate([forward(variables, batch) for batch in batches])[: len(examples)]
+        return np.concatenate([forward(variables, batch, *turned) for batch in batches])[: len(examples)]
 
     return predict

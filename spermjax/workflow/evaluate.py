@@ -2,6 +2,7 @@
 
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 
@@ -10,20 +11,26 @@ from spermjax.data.task import Task
 from spermjax.errors import ConfigError, nearest
 from spermjax.evaluate.classification import score
 from spermjax.evaluate.scores import Scores
+from spermjax.evaluate.views import Views, mean_logits
 from spermjax.files import write_atomic
-from spermjax.run import write_json
+from spermjax.run import Run, write_json
 from spermjax.train.session import make_predict
 from spermjax.workflow.environment import environment
 from spermjax.workflow.trained import Trained
 
 
-def evaluate(trained: Trained, split: str = "validation", *, dataset: Dataset | None = None) -> Scores:
+def evaluate(
+    trained: Trained, split: str = "validation", *, dataset: Dataset | None = None, views: Views = 1
+) -> Scores:
     """Scores the best checkpoint and stores `evaluation/<split>.json` and `.csv`.
+
+    With several views the files are those of `stored_at`, beside the ones of the plain images.
 
     Args:
         trained: the run.
         split: one of the data set's splits. Look at `test` once, at the end.
         dataset: the run's data, if they are loaded already.
+        views: test-time augmentation: mirrored and turned images over which probabilities are averaged.
 
     Raises:
         ConfigError: the data set has no such split.
@@ -31,9 +38,10 @@ def evaluate(trained: Trained, split: str = "validation", *, dataset: Dataset | 
     """
     dataset = dataset or trained.dataset()
     examples = split_of(dataset, split)
-    logits = predict_logits(trained, examples)
+    logits = predict_logits(trained, examples, views)
     scores = score(trained.task, logits, examples.label, np.array(examples.group), seed=0)
-    json_path = trained.run.evaluation(split)
+    json_path = stored_at(trained.run, split, views)
+    protocol = dataset.protocol if views == 1 else f"{dataset.protocol}; probabilities averaged over {views} views"
     write_json(
         json_path,
         {
@@ -41,7 +49,8 @@ def evaluate(trained: Trained, split: str = "validation", *, dataset: Dataset | 
             "split": split,
             "checkpoint_step": trained.step,
             "seed": trained.experiment.seed,
-            "protocol": dataset.protocol,
+            "protocol": protocol,
+            "views": views,
             "fingerprint": dataset.fingerprint,
             "command": environment()["command"],
         },
@@ -50,10 +59,16 @@ def evaluate(trained: Trained, split: str = "validation", *, dataset: Dataset | 
     return scores
 
 
-def predict_logits(trained: Trained, examples: Examples) -> np.ndarray:
-    """Logits of every example, in order."""
-    batch_size = trained.experiment.schedule.batch_size
-    return make_predict(trained.model, trained.devices, batch_size)(trained.variables, examples)
+def stored_at(run: Run, split: str, views: Views) -> Path:
+    """Where the scores of a split lie, as JSON; the predictions lie beside them as CSV."""
+    return run.evaluation(split if views == 1 else f"{split}-{views}-views")
+
+
+def predict_logits(trained: Trained, examples: Examples, views: Views = 1) -> np.ndarray:
+    """Logits of every example, in order; of several views those of the mean probability."""
+    predict = make_predict(trained.model, trained.devices, trained.experiment.schedule.batch_size)
+    logits = np.stack([predict(trained.variables, examples, view) for view in range(views)])
+    return logits[0] if views == 1 else mean_logits(trained.task.kind, logits)
 
 
 def split_of(dataset: Dataset, split: str) -> Examples:
