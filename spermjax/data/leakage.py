@@ -18,7 +18,7 @@ from spermjax.data.images import png
 _THUMBNAIL_PX = 160
 _SHOWN = 400
 _COLUMNS = (
-    *("id_a", "id_b", "kind", "score", "overlap", "scale"),
+    *("id_a", "id_b", "kind", "score", "local", "overlap", "scale"),
     *("label_a", "label_b", "conflict", "split_a", "split_b", "straddles"),
 )
 
@@ -83,7 +83,8 @@ def write_report(
 def _row(pair: Pair, ids: Sequence[str], labels: Sequence[str], splits: Sequence[str] | None) -> dict[str, str]:
     split_a, split_b = (splits[pair.a], splits[pair.b]) if splits else ("", "")
     values = (
-        *(ids[pair.a], ids[pair.b], pair.kind, f"{pair.score:.3f}", f"{pair.overlap:.2f}", f"{pair.scale:.3f}"),
+        *(ids[pair.a], ids[pair.b], pair.kind, f"{pair.score:.3f}"),
+        *(f"{pair.local:.3f}", f"{pair.overlap:.2f}", f"{pair.scale:.3f}"),
         *(labels[pair.a], labels[pair.b], "yes" if labels[pair.a] != labels[pair.b] else "no"),
         *(split_a, split_b, "yes" if split_a != split_b else "no"),
     )

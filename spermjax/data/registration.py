@@ -20,6 +20,7 @@ _FINE_PX, _COARSE_PX, _NEIGHBOURHOOD_PX = 1.5, 5.0, 8.0
 _CONTRAST_FLOOR = 3.0  # Gray levels: what is fainter is noise.
 _REACH_PX = 10
 _SMALLEST_OVERLAP_PX = 12
+_BLOCK_PX = 20
 
 
 def turned(image: Float[np.ndarray, "height width"], variant: int) -> Float[np.ndarray, "turned_height turned_width"]:
@@ -64,17 +65,21 @@ class Alignment:
 
     Attributes:
         score: normalised cross-correlation of the detail in the overlap, -1 to 1.
+        local: median of the same over small blocks of the overlap. Two heads of one form
+            agree where the head is, and raise the score; one cell agrees in most blocks,
+            for the ground has detail of its own.
         overlap: share of the smaller image that the overlap covers.
         row, column: of the first image's pixel on which the second's first pixel lies.
     """
 
     score: float
+    local: float
     overlap: float
     row: int
     column: int
 
 
-_NOWHERE = Alignment(-1.0, 0.0, 0, 0)
+_NOWHERE = Alignment(-1.0, -1.0, 0.0, 0, 0)
 
 
 def align(
@@ -100,9 +105,22 @@ def align(
     windows = _overlap(first, second, row, column)
     if windows is None:
         return _NOWHERE
-    a, b = (window - window.mean() for window in windows)
-    score = float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum() + 1e-9))
-    return Alignment(score, a.size / min(first.size, second.size), row, column)
+    score = float(_correlation(*(window.reshape(1, -1) for window in windows))[0])
+    local = float(np.median(_correlation(*map(_blocks, windows))))
+    return Alignment(score, local, windows[0].size / min(first.size, second.size), row, column)
+
+
+def _correlation(a: Float[np.ndarray, "n pixels"], b: Float[np.ndarray, "n pixels"]) -> Float[np.ndarray, "n"]:
+    a, b = (x - x.mean(1, keepdims=True) for x in (a, b))
+    return (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1) + 1e-9)
+
+
+def _blocks(window: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "blocks pixels"]:
+    """The window's pixels in square blocks; what is left at its right and lower edge is not looked at."""
+    side = min(_BLOCK_PX, min(window.shape) // 4)
+    rows, columns = (length // side for length in window.shape)
+    blocks = window[: rows * side, : columns * side].reshape(rows, side, columns, side)
+    return blocks.swapaxes(1, 2).reshape(rows * columns, side * side)
 
 
 def _overlap(first: np.ndarray, second: np.ndarray, row: int, column: int) -> tuple[np.ndarray, np.ndarray] | None:

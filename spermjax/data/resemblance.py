@@ -17,6 +17,8 @@ from skimage.feature import peak_local_max
 from spermjax.data.registration import VARIANTS, turned
 
 _SCALES = (1.0, 1.12, 1.26, 1.41)
+SHORTLIST_STEPS = len(_SCALES) * (1 + VARIANTS)
+"""How often `shortlist` reports progress."""
 _REDUCTION = 5
 _PATCH = 13
 _POINTS = 6
@@ -55,26 +57,33 @@ class _Patches:
     pixels: Float[np.ndarray, "points side side"]
 
 
-def shortlist(gray: Sequence[Float[np.ndarray, "height width"]]) -> list[Guess]:
+def shortlist(
+    gray: Sequence[Float[np.ndarray, "height width"]], advance: Callable[[], None] = lambda: None
+) -> list[Guess]:
     """For each salient point of each image, the few points of other images that look most like it.
 
     Args:
         gray: intensities of all images, 0 to 255, of any sizes.
+        advance: called `SHORTLIST_STEPS` times, for progress.
 
     Returns:
         One guess for each pair, turn and scale among them: the best.
     """
-    still = _patches(gray, 1.0)
+    moving = []
+    for scale in _SCALES:
+        moving.append(_patches(gray, scale))
+        advance()
+    still = moving[0]
     if not len(still.owner):
         return []
     describe = _whitening(still.pixels)
     described = describe(still.pixels)
-    moving = [still, *(_patches(gray, scale) for scale in _SCALES[1:])]
     best = np.full((len(described), _NEAREST), _LEAST_RESEMBLANCE, np.float32)
     source = np.full((len(described), _NEAREST, 3), -1)
     for number, patches in enumerate(moving):
         own = _own_points(still.owner, patches.owner)
         for variant in range(VARIANTS if len(patches.owner) else 0):
+            advance()
             others = describe(np.stack([turned(patch, variant) for patch in patches.pixels]))
             others = np.pad(others, ((0, 1), (0, 0)))
             for start in range(0, len(described), _ROWS):

@@ -7,7 +7,6 @@ from spermjax.data.duplicates import find_duplicates
 from spermjax.data.images import pixels
 from spermjax.data.leakage import write_report
 from spermjax.data.prepare import prepare
-from spermjax.data.progress import bar
 
 
 def check(name: str, manual_dir: Path | None, data_dir: Path | None, out: Path) -> dict[str, int]:
@@ -33,6 +32,5 @@ def check(name: str, manual_dir: Path | None, data_dir: Path | None, out: Path) 
             groups.append(record["group"].decode())
             splits.append(split)
             labels.append(names[record["label"]] if names else " ".join(map(str, record["attributes"].values())))
-    with bar(f"comparing {name}", len(images), True) as advance:
-        pairs = find_duplicates(images, advance=advance)
+    pairs = find_duplicates(images)
     return write_report(out, pairs, images, ids, labels, splits=splits if len(set(splits)) > 1 else None, groups=groups)

@@ -13,6 +13,9 @@ from spermjax.data.duplicates import Pair, clusters, find_duplicates
 from spermjax.data.images import read_image
 from spermjax.data.leakage import write_report
 from spermjax.data.registration import VARIANTS, align, detail, resized, turned, turned_point
+from spermjax.phantom.defects import CLASSES
+from spermjax.phantom.population import population
+from spermjax.phantom.render import PIXEL_UM, render
 
 
 def scene(seed: int, side: int = 150) -> np.ndarray:
@@ -70,6 +73,21 @@ def test_planted_duplicates_are_found_and_nothing_else(planted):
     assert found[0, 60].score == 1 and min(pair.score for pair in found.values()) > 0.85
 
 
+def test_phantom_cells_of_one_class_are_told_apart():
+    """Sixty normal cells, alike by construction, are no pairs; a re-crop of each of eight is found."""
+    drawn = population([f"train/{number:05d}" for number in range(0, 360, len(CLASSES))], max_rotation_deg=180.0)
+    assert len(set(drawn.label.tolist())) == 1
+    rendering = render(drawn.cells, size=112, pixel_um=PIXEL_UM * 64 / 112)
+    images = list(np.round(np.asarray(rendering.image) * 255).astype(np.uint8))
+    changes = [(0, 0.9), (0, 1.2), (4, 1.0), (1, 1.0), (2, 1.0), (3, 1.15), (5, 1.0), (6, 0.9)]
+    planted = [
+        crop(images[number], 3 + number, 14 - number, 94, variant=variant, scale=scale, noise=1.0, seed=number)
+        for number, (variant, scale) in enumerate(changes)
+    ]
+    found = {(pair.a, pair.b): pair.kind for pair in find_duplicates([*images, *planted])}
+    assert found == {(n, 60 + n): "turned" if changes[n][0] else "recrop" for n in range(8)}
+
+
 def test_order_does_not_matter(planted):
     """The same pairs are found when the images come in reverse."""
     images, expected = planted
@@ -82,7 +100,7 @@ def test_images_without_structure_are_no_pairs():
     """Flat images of many sizes, and one pixel; equal ones are identical and only they."""
     shapes = [(40, 50), (35, 35), (1, 1), (9, 120), (35, 35)]
     images = [np.full((*shape, 3), 100 + 9 * (shape == (40, 50)), np.uint8) for shape in shapes]
-    assert find_duplicates(images) == [Pair(1, 4, "identical", 1.0, 1.0, 1.0)]
+    assert find_duplicates(images) == [Pair(1, 4, "identical", 1.0, 1.0, 1.0, 1.0)]
     assert find_duplicates([]) == []
 
 
@@ -107,7 +125,7 @@ def test_alignment_finds_the_shift_and_the_overlap():
 
 def test_clusters_join_chains_and_given_groups():
     """0-1-2 by pairs, 2-3 by a common patient; 4 alone."""
-    pairs = [Pair(0, 1, "near", 0.9, 1.0, 1.0), Pair(1, 2, "recrop", 0.9, 0.8, 1.0)]
+    pairs = [Pair(0, 1, "near", 0.9, 0.8, 1.0, 1.0), Pair(1, 2, "recrop", 0.9, 0.8, 0.8, 1.0)]
     number = clusters(pairs, 5)
     assert len({*number[:3]}) == 1 and len({*number}) == 3
     number = clusters(pairs, 5, ["p", "q", "r", "r", "s"])
@@ -131,7 +149,7 @@ def test_report_has_every_example_once_and_escapes_names(tmp_path):
     """The groups are complete, the page shows both pictures of each pair, and a name that is markup stays text."""
     images = [scene(seed, 60) for seed in range(4)]
     ids = ["b.png", "<script>alert(1)</script>.png", 'c,"d".png', "a.png"]
-    pairs = [Pair(0, 1, "identical", 1.0, 1.0, 1.0), Pair(1, 3, "recrop", 0.91, 0.7, 1.0)]
+    pairs = [Pair(0, 1, "identical", 1.0, 1.0, 1.0, 1.0), Pair(1, 3, "recrop", 0.91, 0.8, 0.7, 1.0)]
     summary = write_report(
         tmp_path / "new" / "check",
         pairs,
