@@ -85,8 +85,9 @@ class Model:
     """Hidden channels of the MLP (default: four times the width)."""
     stem: Literal["patch", "conv"] = "patch"
     """How pixels become tokens: one linear map per patch, or a small stack of convolutions."""
-    pool: Literal["class_token", "mean", "class_and_mean"] = "class_token"
-    """What the logits are read from: the class token, the mean over patches, or both side by side."""
+    pool: Literal["class_token", "mean", "class_and_mean", "sequence"] = "class_token"
+    """What the logits are read from: the class token, the mean over patches, both side by side, or that mean under
+    learned weights (Hassani et al. 2021). Attention `class_attention` and `part_query` read from tokens of their own."""
     positions: Literal["learned", "sincos", "none"] = "learned"
     """Position embedding; `none` for variants of attention that know where patches lie."""
     registers: int = 0

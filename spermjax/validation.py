@@ -14,7 +14,7 @@ from spermjax.interpret.methods import METHODS
 from spermjax.interpret.metrics import METRICS
 from spermjax.models.attention import VARIANTS
 from spermjax.models.attention.options import parse_options
-from spermjax.models.build import MODELS
+from spermjax.models.build import MODELS, attention_layers
 from spermjax.models.named import sized
 from spermjax.train.patterns import parse_rates
 
@@ -150,6 +150,11 @@ def _attention_options(model: Model) -> Iterable[str]:
         problems += VARIANTS[model.attention].problems(model.width // model.heads, options)
     for problem in problems:
         yield f"--model.attention-options: {problem}"
+    if VARIANTS[model.attention].readout and model.pool != "class_token":
+        yield (
+            f"--model.pool is {model.pool!r}, but --model.attention {model.attention} reads the logits from tokens of "
+            "its own; leave --model.pool class_token"
+        )
 
 
 def _relations(experiment: Experiment) -> Iterable[str]:
@@ -208,9 +213,15 @@ def _relations(experiment: Experiment) -> Iterable[str]:
             "choose kfold, holdout or leave_one_group_out"
         )
     if guidance.weight > 0:
+        layers = attention_layers(model) if model.attention in VARIANTS else model.depth
         for layer in guidance.layers:
-            if not -model.depth <= layer < model.depth:
-                yield f"--guidance.layers names {layer}; the model has {model.depth}, from 0 to {model.depth - 1}"
+            if not -layers <= layer < layers:
+                yield f"--guidance.layers names {layer}; the model has {layers}, from 0 to {layers - 1}"
+            elif layers > model.depth > layer % layers and guidance.source == "class_attention":
+                yield (
+                    f"--guidance.layers names {layer}, but in this model only layers {model.depth} to {layers - 1} "
+                    "read the class; name one of them, or -1"
+                )
         for head in guidance.heads:
             if not 0 <= head < model.heads:
                 yield f"--guidance.heads names {head}; the model has {model.heads}, from 0 to {model.heads - 1}"

@@ -13,27 +13,49 @@ def plane(images: Float[Array, "batch height width *colours"]) -> tuple[int, int
     return images.shape[1], images.shape[2]
 
 
+def reader_row(maps: Float[Array, "*lead tokens tokens"], spec: AttentionSpec) -> Float[Array, "*lead tokens"]:
+    """What the tokens that the logits are read from take from each token, on average."""
+    if spec.reads == "class_token":
+        return maps[..., : spec.class_tokens, :].mean(axis=-2)
+    return maps[..., spec.prefix :, :].mean(axis=-2)
+
+
 def class_row(maps: Float[Array, "*lead tokens tokens"], spec: AttentionSpec) -> Float[Array, "*lead patches"]:
-    """What the token that the logits are read from takes from each patch.
+    """What the tokens that the logits are read from take from each patch.
 
     Args:
         maps: rows are queries, columns are keys.
         spec: where the patches start, and where the logits come from.
 
     Returns:
-        The class token's row, or the mean of the patch rows, over patches alone; it
+        The mean of the class tokens' rows, or of the patch rows, over patches alone; it
         sums below one by what goes to the tokens before the patches.
     """
-    if spec.reads == "class_token":
-        return maps[..., 0, spec.prefix :]
-    return maps[..., spec.prefix :, spec.prefix :].mean(axis=-2)
+    return reader_row(maps, spec)[..., spec.prefix :]
 
 
 def reader(spec: AttentionSpec, tokens: int) -> Float[Array, "tokens"]:
     """The row vector `r` for which `r @ maps` is the class row, over all tokens."""
     if spec.reads == "class_token":
-        return jnp.zeros(tokens).at[0].set(1.0)
+        return jnp.zeros(tokens).at[: spec.class_tokens].set(1.0 / spec.class_tokens)
     return jnp.zeros(tokens).at[spec.prefix :].set(1.0 / (tokens - spec.prefix))
+
+
+def without_negative(
+    maps: Float[Array, "*lead tokens tokens"], spec: AttentionSpec
+) -> Float[Array, "*lead tokens tokens"]:
+    """Weights as methods that follow them as a flow want them: what is taken away is no flow."""
+    return maps if spec.normalised else jax.nn.relu(maps)
+
+
+def distributions(
+    maps: Float[Array, "*lead tokens tokens"], spec: AttentionSpec
+) -> Float[Array, "*lead tokens tokens"]:
+    """Weights whose rows sum to one, for statistics: of a variant that does not normalise, the positive ones."""
+    if spec.normalised:
+        return maps
+    positive = jax.nn.relu(maps)
+    return positive / (positive.sum(axis=-1, keepdims=True) + 1e-12)
 
 
 def to_grid(patches: Float[Array, "*lead patches"], spec: AttentionSpec) -> Float[Array, "*lead rows columns"]:

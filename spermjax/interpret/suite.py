@@ -13,7 +13,7 @@ from spermjax.data.batch import Batch
 from spermjax.data.task import Kind, Task
 from spermjax.errors import ConfigError
 from spermjax.interpret.capture import capture
-from spermjax.interpret.grid import coverage, patch_mean, plane, upsample
+from spermjax.interpret.grid import coverage, distributions, patch_mean, plane, upsample
 from spermjax.interpret.methods import METHODS, Method
 from spermjax.interpret.metrics import METRICS, Metric
 from spermjax.interpret.metrics.robustness import Explain
@@ -161,7 +161,8 @@ def measure(
             values |= _values(f"model/{metric.name}", _call(metric, given))
     if any(metric.of_attention for metric in chosen):
         given["spec"] = attention_spec(model, batch.image)
-        given["attention"] = capture(model, variables, batch.image, (ATTENTION,)).attention
+        weights = capture(model, variables, batch.image, (ATTENTION,)).attention
+        given["attention"] = distributions(weights, given["spec"])
         given["coverage"] = coverage(regions, grid)
         for metric in chosen:
             if metric.of_attention:

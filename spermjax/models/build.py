@@ -9,8 +9,11 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 
 from spermjax.config import Model
+from spermjax.models.attention import VARIANTS
+from spermjax.models.attention.class_attention import ClassAttention
 from spermjax.models.attention.options import parse_options
 from spermjax.models.named import sized
+from spermjax.models.readout import READERS
 from spermjax.models.vit import ViT
 from spermjax.registry import Registry
 
@@ -52,6 +55,15 @@ def vit(config: Model, num_outputs: int, axis_name: str | None) -> ViT:
 def dinov2_vits14(config: Model, num_outputs: int, axis_name: str | None) -> nn.Module:
     """ViT-S/14 as DINOv2 trained it without labels (Oquab et al. 2024); weights by `--model.weights`."""
     return vit(config, num_outputs, axis_name)
+
+
+def attention_layers(config: Model) -> int:
+    """Layers of a transformer whose attention is captured: its blocks, and those that read the logits."""
+    readout = VARIANTS[config.attention].readout or config.pool
+    if readout == "class_attention":
+        options, _ = parse_options(config.attention, config.attention_options)
+        return config.depth + options.get("layers", ClassAttention.layers)
+    return config.depth + (readout in READERS)
 
 
 def build_model(config: Model, num_outputs: int, axis_name: str | None = None) -> nn.Module:

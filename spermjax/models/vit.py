@@ -8,10 +8,13 @@ from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float
 
 from spermjax.models.attention import VARIANTS
+from spermjax.models.attention.class_attention import ClassAttention
 from spermjax.models.attention.contract import FEATURES, AttentionSpec, tap, tap_tokens
+from spermjax.models.attention.part_query import PartQueries
 from spermjax.models.block import LAYER_NORM_EPSILON, Block
 from spermjax.models.layers import dense_init
 from spermjax.models.positions import sincos_2d
+from spermjax.models.readout import READERS, ClassBlock, SequencePool
 from spermjax.models.scan import scan_blocks
 from spermjax.models.stem import ConvStem, PatchStem
 
@@ -21,11 +24,14 @@ class ViT(nn.Module):
 
     Collections, filled only when they are asked for through `mutable`:
 
-    - `attention`: `block_i/attention/weights`, `[batch, heads, queries, keys]`;
+    - `attention`: `block_i/attention/weights`, `[batch, heads, queries, keys]`, and those
+      of the layers behind the blocks, if there are any;
+    - `contributions`: `part_query/parts`, `[batch, parts, outputs]`, of part queries;
     - `features`: `tokens` (input of the first block), `block_i/norm1` and
       `block_i/output`, each `[batch, tokens, width]`; `pooled`, what the head reads.
 
-    Tokens are ordered: class token (if pooled by it), registers, patches row-major.
+    Tokens are ordered: class tokens (if the logits are read from any), registers,
+    patches row-major.
 
     Attributes:
         num_outputs: logits.
@@ -35,7 +41,8 @@ class ViT(nn.Module):
         heads: attention heads; divides the width.
         mlp_dim: hidden channels of the MLP; None for four times the width.
         stem: `patch` or `conv`.
-        pool: `class_token`, `mean` (over patch tokens, after the last norm) or `class_and_mean`.
+        pool: `class_token`, `mean` (over patch tokens, after the last norm),
+            `class_and_mean`, or `sequence` (that mean under learned weights).
         positions: `learned`, for every token, `sincos`, for patches, or `none`.
         registers: register tokens (Darcet et al. 2024).
         attention: name of the attention variant.
@@ -78,17 +85,28 @@ class ViT(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @property
+    def readout(self) -> str:
+        """How the logits are read: as the attention variant has it, else by `pool`."""
+        return VARIANTS[self.attention].readout or self.pool
+
+    @property
     def prefix(self) -> int:
-        """Tokens before the patches."""
-        return self.registers + (self.pool != "mean")
+        """Tokens before the patches in the blocks."""
+        return self.registers + (self.readout in ("class_token", "class_and_mean"))
+
+    @property
+    def readers(self) -> int:
+        """Tokens that join behind the blocks; in what is captured they come first."""
+        return READERS.get(self.readout, 0)
 
     def attention_spec(self, image_size: tuple[int, int]) -> AttentionSpec:
         """How captured attention is to be read for images of this height and width."""
         return AttentionSpec(
-            prefix=self.prefix,
+            prefix=self.readers + self.prefix,
             grid=(image_size[0] // self.patch_size, image_size[1] // self.patch_size),
             normalised=VARIANTS[self.attention].normalised,
-            reads="mean" if self.pool == "mean" else "class_token",
+            reads="mean" if self.readout == "mean" else "class_token",
+            class_tokens=self.readers or 1,
         )
 
     @nn.compact
@@ -115,19 +133,12 @@ class ViT(nn.Module):
         grid = stem(self.patch_size, self.width, dtype=self.dtype, name="stem")(images)
         batch, rows, columns, _ = grid.shape
         tokens = self._with_prefix_and_positions(grid.reshape(batch, rows * columns, self.width), (rows, columns))
-        tokens = tap_tokens(self, "tokens", tokens, 0)
+        tokens = tap_tokens(self, "tokens", tokens, self.readers)
         mask = None
         if token_mask is not None:
             mask = jnp.concatenate([jnp.ones((batch, self.prefix), bool), token_mask], axis=1)
         tokens = self._blocks(tokens, mask, (rows, columns), train=train)
-        tokens = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="norm")(tokens)
-        pooled = {
-            "class_token": lambda: tokens[:, 0],
-            "mean": lambda: self._mean_of_patches(tokens, token_mask),
-            "class_and_mean": lambda: jnp.concatenate([tokens[:, 0], self._mean_of_patches(tokens, token_mask)], -1),
-        }[self.pool]()
-        pooled = tap(self, FEATURES, "pooled", pooled.astype(jnp.float32))
-        return nn.Dense(self.num_outputs, kernel_init=dense_init, name="head")(pooled)
+        return self._logits(tokens, mask)
 
     def _with_prefix_and_positions(
         self, patches: Float[Array, "batch patches width"], grid: tuple[int, int]
@@ -162,6 +173,7 @@ class ViT(nn.Module):
             "depth": self.depth,
             "attention_options": self.attention_options,
             "prefix": self.prefix,
+            "readers": self.readers,
             "fused": self.fused,
             "axis_name": self.axis_name,
             "dtype": self.dtype,
@@ -174,10 +186,41 @@ class ViT(nn.Module):
             tokens = block(name=name, **fields)(tokens, mask, layer)
         return tokens
 
-    def _mean_of_patches(
-        self, tokens: Float[Array, "batch tokens width"], token_mask: Bool[Array, "batch patches"] | None
-    ) -> Float[Array, "batch width"]:
-        patches = tokens[:, self.prefix :]
-        if token_mask is None:
-            return patches.mean(axis=1)
-        return patches.mean(axis=1, where=token_mask[:, :, None])
+    def _logits(
+        self, tokens: Float[Array, "batch tokens width"], mask: Bool[Array, "batch tokens"] | None
+    ) -> Float[Array, "batch outputs"]:
+        if self.readout == "class_attention":
+            tokens, mask = self._class_attention(tokens, mask)
+        tokens = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="norm")(tokens)
+        patches, kept = tokens[:, self.prefix :], None if mask is None else mask[:, self.prefix :]
+        first = self.readers + self.prefix
+        if self.readout == "part_query":
+            queries = PartQueries(self.num_outputs, self.heads, first, dtype=self.dtype, name="part_query")
+            return queries(patches, kept)
+        if self.readout == "sequence":
+            pooled = SequencePool(self.heads, first, dtype=self.dtype, name="sequence_pool")(patches, kept)
+        else:
+            mean = patches.mean(axis=1, where=None if kept is None else kept[:, :, None])
+            pooled = {
+                "mean": mean,
+                "class_and_mean": jnp.concatenate([tokens[:, 0], mean], axis=-1),
+            }.get(self.readout, tokens[:, 0])
+        pooled = tap(self, FEATURES, "pooled", pooled.astype(jnp.float32))
+        return nn.Dense(self.num_outputs, kernel_init=dense_init, name="head")(pooled)
+
+    def _class_attention(
+        self, tokens: Float[Array, "batch tokens width"], mask: Bool[Array, "batch tokens"] | None
+    ) -> tuple[Float[Array, "batch 1+tokens width"], Bool[Array, "batch 1+tokens"] | None]:
+        reader = self.param("class_token", dense_init, (1, 1, self.width)).astype(self.dtype)
+        tokens = jnp.concatenate([jnp.broadcast_to(reader, (len(tokens), 1, self.width)), tokens], axis=1)
+        mask = None if mask is None else jnp.pad(mask, ((0, 0), (1, 0)), constant_values=True)
+        layers: int = dict[str, Any](self.attention_options).get("layers", ClassAttention.layers)
+        for layer in range(layers):
+            tokens = ClassBlock(
+                heads=self.heads,
+                mlp_dim=self.mlp_dim or 4 * self.width,
+                layer_scale=self.layer_scale,
+                dtype=self.dtype,
+                name=f"class_block_{layer}",
+            )(tokens, mask)
+        return tokens, mask

@@ -9,7 +9,7 @@ from spermjax.models.attention import VARIANTS
 from tests.models.test_variants import build, variables
 
 # One program of all explanations a variant: what differs most from softmax in the fast lane, the rest in the slow.
-FAST = ("differential",)
+FAST = ("differential", "part_query")
 TARGETS = np.array([0, 1, 2, 0, 1], np.int32)
 
 

@@ -14,7 +14,7 @@ from spermjax.models.attention.contract import ATTENTION, FEATURES, PERTURBATION
 from spermjax.models.vit import ViT
 
 ORDER = np.random.default_rng(0).permutation(16)
-SMALL_OPTIONS = {"window": {"window": 2}, "performer": {"features": 16}}
+SMALL_OPTIONS = {"window": {"window": 2}, "performer": {"features": 16}, "class_attention": {"layers": 1}}
 START = {"scale": 1.0, "log_scale": 1.5, "temperature": 2.0}
 
 # Without jit, variants share most of what is compiled; and the slow lane has what few changes can break.

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from spermjax.interpret.capture import capture
-from spermjax.interpret.grid import class_row, to_grid
+from spermjax.interpret.grid import class_row, to_grid, without_negative
 from spermjax.interpret.methods.method import Method, register
 from spermjax.interpret.methods.propagate import add_identity, propagate
 from spermjax.interpret.model import Variables, attention_spec
@@ -60,14 +60,14 @@ def discard_lowest(
     Args:
         attention: fused maps.
         ratio: share of a map's entries to discard.
-        spec: where a class token reads the logits, its attention to itself is kept.
+        spec: where class tokens read the logits, their attention to themselves is kept.
     """
     count = int(attention.shape[-1] ** 2 * ratio)
     flat = attention.reshape(*attention.shape[:-2], -1)
     rank = jnp.argsort(jnp.argsort(flat, axis=-1), axis=-1)
     keep = rank >= count
     if spec.reads == "class_token":
-        keep = keep.at[..., 0].set(True)
+        keep = keep.at[..., : spec.class_tokens * (attention.shape[-1] + 1) : attention.shape[-1] + 1].set(True)
     return jnp.where(keep, flat, 0.0).reshape(attention.shape)
 
 
@@ -84,7 +84,8 @@ def rollout_map(
     Each layer is the row-normalised sum of its fused attention and the identity that
     stands for the residual connection; the map is the class row of their product.
     Discarding low entries follows Gildenblat's vit-explain, with rows normalised
-    (there, columns are divided).
+    (there, columns are divided). Negative weights, which some variants have, count as
+    zero.
 
     Args:
         attention: of all layers.
@@ -93,7 +94,8 @@ def rollout_map(
         discard_ratio: share of each layer's entries that is set to zero first.
         start_layer: first layer of the product.
     """
-    fused = discard_lowest(fuse_heads(attention[start_layer:], fusion), discard_ratio, spec)
+    fused = without_negative(fuse_heads(attention[start_layer:], fusion), spec)
+    fused = discard_lowest(fused, discard_ratio, spec)
     return propagate(add_identity(fused, normalise=True), spec)
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from spermjax.interpret.grid import class_row
+from spermjax.interpret.grid import class_row, reader_row
 from spermjax.interpret.metrics.metric import Metric, register
 from spermjax.models.attention.contract import AttentionSpec
 
@@ -47,9 +47,7 @@ def prefix_mass(
     attention: Float[Array, "layers batch heads queries keys"], spec: AttentionSpec
 ) -> Float[Array, "layers batch heads"]:
     """What the class row spends on the class and register tokens, from 0 to 1."""
-    if spec.reads == "class_token":
-        return attention[..., 0, : spec.prefix].sum(axis=-1)
-    return attention[..., spec.prefix :, : spec.prefix].sum(axis=-1).mean(axis=-1)
+    return reader_row(attention, spec)[..., : spec.prefix].sum(axis=-1)
 
 
 def class_token_share(
@@ -142,7 +140,8 @@ def part_ceiling(coverage: Float[Array, "batch rows columns parts"]) -> Float[Ar
 
 
 def _per_example(values: Float[Array, "layers batch heads"]) -> Float[Array, "batch"]:
-    return values.mean(axis=(0, 2))
+    # Behind the blocks alone does a class token meet patches in some models.
+    return jnp.nanmean(values, axis=(0, 2))
 
 
 def _shown(values: Float[Array, "batch parts"], coverage: Float[Array, "batch rows columns parts"]):

@@ -3,12 +3,14 @@
 from spermjax.models.attention.alibi import AlibiAttention
 from spermjax.models.attention.axial import AxialAttention
 from spermjax.models.attention.base import SelfAttention
+from spermjax.models.attention.class_attention import ClassAttention
 from spermjax.models.attention.cosine import CosineAttention
 from spermjax.models.attention.differential import DifferentialAttention
 from spermjax.models.attention.entmax15 import Entmax15Attention
 from spermjax.models.attention.gated import GatedAttention
 from spermjax.models.attention.linear import LinearAttention
 from spermjax.models.attention.locality import LocalityAttention
+from spermjax.models.attention.part_query import PartQueryAttention
 from spermjax.models.attention.performer import PerformerAttention
 from spermjax.models.attention.rotary import RotaryAttention
 from spermjax.models.attention.sigmoid import SigmoidAttention
@@ -34,3 +36,5 @@ VARIANTS.register("axial")(AxialAttention)
 VARIANTS.register("rotary")(RotaryAttention)
 VARIANTS.register("alibi")(AlibiAttention)
 VARIANTS.register("locality")(LocalityAttention)
+VARIANTS.register("class_attention")(ClassAttention)
+VARIANTS.register("part_query")(PartQueryAttention)

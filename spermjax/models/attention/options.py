@@ -9,8 +9,6 @@ from spermjax.errors import nearest
 from spermjax.models.attention import VARIANTS
 from spermjax.models.attention.base import SelfAttention
 
-Option = bool | int | float | str
-
 
 def options_of(variant: type[SelfAttention]) -> dict[str, type]:
     """Names and types of a variant's own options."""
@@ -19,7 +17,7 @@ def options_of(variant: type[SelfAttention]) -> dict[str, type]:
     return {field.name: hints[field.name] for field in dataclasses.fields(variant) if field.name not in shared}
 
 
-def parse_options(name: str, words: Iterable[str]) -> tuple[dict[str, Option], list[str]]:
+def parse_options(name: str, words: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
     """Reads the options of a variant.
 
     Args:
@@ -30,7 +28,7 @@ def parse_options(name: str, words: Iterable[str]) -> tuple[dict[str, Option], l
         Values by name, and what is wrong with the words that gave none.
     """
     known = options_of(VARIANTS[name])
-    values: dict[str, Option] = {}
+    values: dict[str, Any] = {}
     problems = []
     for word in words:
         key, separator, text = word.partition("=")
@@ -51,7 +49,7 @@ def parse_options(name: str, words: Iterable[str]) -> tuple[dict[str, Option], l
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
 
 
-def _read(text: str, kind: Any) -> Option:
+def _read(text: str, kind: Any) -> Any:
     if kind is bool:
         if text not in ("true", "false"):
             raise ValueError(text)
