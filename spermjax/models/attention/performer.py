@@ -26,7 +26,7 @@ def positive_features(
     With x = q / c^(1/4), products of such features have the mean exp(q k / sqrt(c)).
     """
     exponents = x @ directions.T - jnp.square(x).sum(-1, keepdims=True) / 2
-    return jnp.exp(exponents - exponents.max(axes, keepdims=True)) + 1e-6
+    return jnp.exp(exponents - exponents.max(axes, keepdims=True))
 
 
 class PerformerAttention(KernelisedAttention):
