@@ -64,7 +64,7 @@ def test_random_features_approach_the_softmax():
     query, key = np.float32(0.6 * rng.normal(size=(2, 1, 5, 1, 8)))
     exact = jax.nn.softmax(jnp.einsum("bqhc,bkhc->bhqk", query, key) / 8**0.5)
     errors = []
-    for features in (16, 16384):
+    for features in (16, 65536):
         directions = orthogonal_directions(features, 8, seed=0)
         products = jnp.einsum(
             "bqhf,bkhf->bhqk",
@@ -72,7 +72,7 @@ def test_random_features_approach_the_softmax():
             positive_features(key * 8**-0.25, directions, (1, -1)),
         )
         errors.append(np.abs(products / products.sum(-1, keepdims=True) - exact).max())
-    assert errors[1] < 0.02 < errors[0]
+    assert errors[1] < 0.01 < errors[0]
 
 
 def scoring(name, grid, query, key, **options):

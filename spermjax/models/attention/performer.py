@@ -13,9 +13,11 @@ from spermjax.models.attention.kernelised import KernelisedAttention
 def orthogonal_directions(features: int, channels: int, seed: int) -> Float[np.ndarray, "features channels"]:
     """Gaussian directions, orthogonal within each block of `channels` (Choromanski et al. 2021, section 2.4)."""
     rng = np.random.default_rng(seed)
-    blocks = [np.linalg.qr(rng.normal(size=(channels, channels)))[0] for _ in range(-(-features // channels))]
+    blocks, triangles = np.linalg.qr(rng.normal(size=(-(-features // channels), channels, channels)))
+    # Without the signs, the orthogonal matrices are not uniform and the features are biased (Mezzadri 2007).
+    blocks = blocks * np.sign(np.diagonal(triangles, axis1=1, axis2=2))[:, None]
     lengths = np.linalg.norm(rng.normal(size=(features, channels)), axis=1, keepdims=True)
-    return (np.concatenate(blocks)[:features] * lengths).astype(np.float32)
+    return (blocks.reshape(-1, channels)[:features] * lengths).astype(np.float32)
 
 
 def positive_features(
