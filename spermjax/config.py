@@ -67,7 +67,7 @@ class Model:
     """A vision transformer."""
 
     name: str = "vit"
-    """Architecture (see `spermjax models`). One with published weights, as `dinov2_vits14`, has its own sizes."""
+    """Architecture (see `spermjax models`). One with sizes in its name, as `vit_s_16`, has these."""
     weights: str | None = None
     """Pretrained weights to start from: a .safetensors or .npz file, or its address with its checksum,
     `https://HOST/FILE#sha256=HEX`."""
@@ -83,11 +83,12 @@ class Model:
     """Attention heads; must divide the width."""
     mlp_dim: int | None = None
     """Hidden channels of the MLP (default: four times the width)."""
-    stem: Literal["patch", "conv"] = "patch"
-    """How pixels become tokens: one linear map per patch, or a small stack of convolutions."""
+    stem: Literal["patch", "conv", "cct", "shifted"] = "patch"
+    """How pixels become tokens: one linear map per patch, a small stack of convolutions, convolutions with pooling
+    (Hassani et al. 2021), or one linear map of a patch with its shifted copies (Lee et al. 2021)."""
     pool: Literal["class_token", "mean", "class_and_mean", "sequence"] = "class_token"
     """What the logits are read from: the class token, the mean over patches, both side by side, or that mean under
-    learned weights (Hassani et al. 2021). Attention `class_attention` and `part_query` read from tokens of their own."""
+    learned weights (Hassani et al. 2021). Attention `class_attention` and `part_query` bring tokens of their own."""
     positions: Literal["learned", "sincos", "none"] = "learned"
     """Position embedding; `none` for variants of attention that know where patches lie."""
     registers: int = 0

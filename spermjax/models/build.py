@@ -51,6 +51,19 @@ def vit(config: Model, num_outputs: int, axis_name: str | None) -> ViT:
     )
 
 
+def _named_vit(size: str, patch: int) -> Factory:
+    def factory(config: Model, num_outputs: int, axis_name: str | None) -> ViT:
+        return vit(config, num_outputs, axis_name)
+
+    factory.__doc__ = f"ViT-{size} with patches of {patch} px (Dosovitskiy et al. 2021; Touvron et al. 2021)."
+    return factory
+
+
+for _size in ("Ti", "S", "B"):
+    for _patch in (16, 8, 4):
+        MODELS.register(f"vit_{_size.lower()}_{_patch}")(_named_vit(_size, _patch))
+
+
 @MODELS.register("dinov2_vits14")
 def dinov2_vits14(config: Model, num_outputs: int, axis_name: str | None) -> nn.Module:
     """ViT-S/14 as DINOv2 trained it without labels (Oquab et al. 2024); weights by `--model.weights`."""

@@ -1,4 +1,4 @@
-"""Architectures whose sizes are fixed by their published weights."""
+"""Architectures whose sizes are fixed by their names."""
 
 import dataclasses
 from typing import Any
@@ -24,6 +24,10 @@ SIZES: dict[str, dict[str, Any]] = {
     },
 }
 """Fields of `Model` by the name of the architecture."""
+
+for _size, (_width, _heads) in {"ti": (192, 3), "s": (384, 6), "b": (768, 12)}.items():
+    for _patch in (16, 8, 4):
+        SIZES[f"vit_{_size}_{_patch}"] = {"patch_size": _patch, "width": _width, "depth": 12, "heads": _heads}
 
 
 def sized(config: Model) -> Model:

@@ -71,3 +71,67 @@ class ConvStem(nn.Module):
             x = nn.relu(x)
         x = patchify(x, self.patch >> halvings)
         return nn.Dense(self.width, dtype=self.dtype, kernel_init=dense_init, name="projection")(x)
+
+
+class CctStem(nn.Module):
+    """Convolutions with ReLU and overlapping pooling, down to the patch grid (Hassani et al. 2021, CCT, eq. 3).
+
+    Each step halves the side; channels double at each and end at the width. What is
+    left of an odd patch size is cut by one last patchification and a linear map.
+
+    Attributes:
+        patch: side in pixels of the square that a token stands for.
+        width: channels of a token.
+        dtype: type of the computation.
+    """
+
+    patch: int
+    width: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch rows columns channels"]:
+        halvings = (self.patch & -self.patch).bit_length() - 1
+        x = images
+        for step in range(halvings):
+            channels = max(8, self.width >> (halvings - 1 - step))
+            x = nn.Conv(channels, (3, 3), use_bias=False, dtype=self.dtype, name=f"conv_{step}")(x)
+            x = nn.max_pool(nn.relu(x), (3, 3), strides=(2, 2), padding="SAME")
+        odd = self.patch >> halvings
+        if odd == 1 and halvings:
+            return x
+        return nn.Dense(self.width, dtype=self.dtype, kernel_init=dense_init, name="projection")(patchify(x, odd))
+
+
+def shift_diagonally(
+    images: Float[Array, "batch height width channels"], step: int
+) -> Float[Array, "batch height width 5*channels"]:
+    """The images and four copies shifted by `step` pixels to each corner, zeros coming in (Lee et al. 2021, eq. 10)."""
+    height, width = images.shape[1:3]
+    padded = jnp.pad(images, ((0, 0), (step, step), (step, step), (0, 0)))
+    corners = [(row, column) for row in (0, 2 * step) for column in (0, 2 * step)]
+    shifted = [padded[:, row : row + height, column : column + width] for row, column in corners]
+    return jnp.concatenate([images, *shifted], axis=-1)
+
+
+class ShiftedPatchStem(nn.Module):
+    """Shifted patch tokenisation: a token sees half a patch beyond its own (Lee, Lee & Song 2021, eqs. 10 to 12).
+
+    Attributes:
+        patch: side of a patch in pixels.
+        width: channels of a token.
+        dtype: type of the computation.
+    """
+
+    patch: int
+    width: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch rows columns channels"]:
+        values = patchify(shift_diagonally(images, self.patch // 2), self.patch)
+        values = nn.LayerNorm(dtype=self.dtype, name="norm")(values)
+        return nn.Dense(self.width, dtype=self.dtype, kernel_init=dense_init, name="projection")(values)
+
+
+STEMS = {"patch": PatchStem, "conv": ConvStem, "cct": CctStem, "shifted": ShiftedPatchStem}

@@ -16,7 +16,7 @@ from spermjax.models.layers import dense_init
 from spermjax.models.positions import sincos_2d
 from spermjax.models.readout import READERS, ClassBlock, SequencePool
 from spermjax.models.scan import scan_blocks
-from spermjax.models.stem import ConvStem, PatchStem
+from spermjax.models.stem import STEMS
 
 
 class ViT(nn.Module):
@@ -40,7 +40,7 @@ class ViT(nn.Module):
         depth: blocks.
         heads: attention heads; divides the width.
         mlp_dim: hidden channels of the MLP; None for four times the width.
-        stem: `patch` or `conv`.
+        stem: name of the way from pixels to tokens, out of `STEMS`.
         pool: `class_token`, `mean` (over patch tokens, after the last norm),
             `class_and_mean`, or `sequence` (that mean under learned weights).
         positions: `learned`, for every token, `sincos`, for patches, or `none`.
@@ -129,8 +129,7 @@ class ViT(nn.Module):
             Logits, float32.
         """
         images = (images - jnp.asarray(self.mean, images.dtype)) / jnp.asarray(self.std, images.dtype)
-        stem = {"patch": PatchStem, "conv": ConvStem}[self.stem]
-        grid = stem(self.patch_size, self.width, dtype=self.dtype, name="stem")(images)
+        grid = STEMS[self.stem](self.patch_size, self.width, dtype=self.dtype, name="stem")(images)
         batch, rows, columns, _ = grid.shape
         tokens = self._with_prefix_and_positions(grid.reshape(batch, rows * columns, self.width), (rows, columns))
         tokens = tap_tokens(self, "tokens", tokens, self.readers)
@@ -199,12 +198,12 @@ class ViT(nn.Module):
             return queries(patches, kept)
         if self.readout == "sequence":
             pooled = SequencePool(self.heads, first, dtype=self.dtype, name="sequence_pool")(patches, kept)
+        elif self.readout in ("mean", "class_and_mean"):
+            pooled = patches.mean(axis=1, where=None if kept is None else kept[:, :, None])
+            if self.readout == "class_and_mean":
+                pooled = jnp.concatenate([tokens[:, 0], pooled], axis=-1)
         else:
-            mean = patches.mean(axis=1, where=None if kept is None else kept[:, :, None])
-            pooled = {
-                "mean": mean,
-                "class_and_mean": jnp.concatenate([tokens[:, 0], mean], axis=-1),
-            }.get(self.readout, tokens[:, 0])
+            pooled = tokens[:, 0]
         pooled = tap(self, FEATURES, "pooled", pooled.astype(jnp.float32))
         return nn.Dense(self.num_outputs, kernel_init=dense_init, name="head")(pooled)
 

@@ -1,0 +1,53 @@
+"""What a model costs, without computing anything."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+
+from spermjax.config import Model
+from spermjax.models.build import build_model
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """The size of a model for one image.
+
+    Attributes:
+        parameters: how many there are.
+        flops: floating-point operations of a forward pass, as XLA counts them before
+            it optimises; a multiplication and an addition are two.
+        tokens: in the attention maps, or None for a model without.
+    """
+
+    parameters: int
+    flops: float
+    tokens: int | None
+
+
+def describe(config: Model, image_size: int, num_outputs: int) -> Description:
+    """Traces a model on shapes alone.
+
+    Args:
+        config: of the model.
+        image_size: side in pixels; its patch size must divide it.
+        num_outputs: logits.
+
+    Raises:
+        ConfigError: if no model has that name.
+    """
+    model = build_model(config, num_outputs)
+    image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    variables = {name: tree for name, tree in shapes.items() if name in ("params", "batch_stats")}
+    cost = jax.jit(model.apply).lower(variables, image).cost_analysis()
+    tokens = None
+    if hasattr(model, "attention_spec"):
+        spec = model.attention_spec((image_size, image_size))
+        tokens = spec.prefix + math.prod(spec.grid)
+    return Description(
+        parameters=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"])),
+        flops=cost["flops"],
+        tokens=tokens,
+    )
