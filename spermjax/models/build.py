@@ -52,7 +52,7 @@ def vit(config: Model, num_outputs: int, axis_name: str | None) -> ViT:
 
 
 def _named_vit(size: str, patch: int) -> Factory:
-    def factory(config: Model, num_outputs: int, axis_name: str | None) -> ViT:
+    def factory(config: Model, num_outputs: int, axis_name: str | None) -> nn.Module:
         return vit(config, num_outputs, axis_name)
 
     factory.__doc__ = f"ViT-{size} with patches of {patch} px (Dosovitskiy et al. 2021; Touvron et al. 2021)."

@@ -17,7 +17,7 @@ class Description:
     Attributes:
         parameters: how many there are.
         flops: floating-point operations of a forward pass, as XLA counts them before
-            it optimises; a multiplication and an addition are two.
+            it optimises; a multiplication and an addition are two. NaN where it doesn't.
         tokens: in the attention maps, or None for a model without.
     """
 
@@ -48,6 +48,6 @@ def describe(config: Model, image_size: int, num_outputs: int) -> Description:
         tokens = spec.prefix + math.prod(spec.grid)
     return Description(
         parameters=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"])),
-        flops=cost["flops"],
+        flops=cost["flops"] if cost else math.nan,
         tokens=tokens,
     )
