@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from spermjax.errors import ConfigError
-from spermjax.interpret.model import Variables, attention_spec, select
+from spermjax.interpret.model import FunctionModel, Variables, attention_spec, select
 from spermjax.models.attention.contract import ATTENTION, FEATURES, PERTURBATIONS
 
 
@@ -53,12 +53,21 @@ def capture(
         model: fills the contract of `spermjax.models.attention.contract`.
         variables: its parameters and state.
         images: intensities in [0, 1].
-        collections: what to keep; the rest costs nothing.
+        collections: what to keep; the rest costs nothing. A model of which nothing is
+            asked needs `apply(variables, images)` alone.
 
     Raises:
         ConfigError: the model doesn't fill the contract.
     """
-    attention_spec(model, images)
+    if not collections:
+        return Captured(model.apply(variables, images), {})
+    if ATTENTION in collections:
+        attention_spec(model, images)
+    if isinstance(model, FunctionModel):
+        raise ConfigError(
+            "A FunctionModel shows no features. Use methods that need images and logits alone, or a Flax module that "
+            "passes its feature maps through spermjax.models.attention.contract.tap."
+        )
     logits, captured = model.apply(_without(variables, collections), images, mutable=list(collections))
     return Captured(logits, dict(captured))
 
@@ -109,19 +118,28 @@ def by_layer(tree: Mapping[str, Any], name: str, rank: int) -> Float[Array, "lay
     Raises:
         ConfigError: nothing of that name was captured, or layers differ in shape.
     """
-    paths: dict[str, Array] = flax.traverse_util.flatten_dict(dict(tree), sep="/")  # pyright: ignore[reportAssignmentType]
-    found = {path: value for path, value in paths.items() if path.split("/")[-1] == name and value.ndim >= rank}
+    found = in_order(tree, name)
+    layers = [value[None] if value.ndim == rank else value for value in found if value.ndim >= rank]
+    shapes = {layer.shape[1:] for layer in layers}
+    if len(shapes) > 1:
+        raise ConfigError(f"Layers differ in the shape of {name!r}: {sorted(shapes)}; they can't be composed.")
+    return jnp.concatenate(layers)
+
+
+def in_order(tree: Mapping[str, Any], name: str) -> list[Any]:
+    """What was captured under `name`, the first layer first.
+
+    Raises:
+        ConfigError: nothing of that name was captured.
+    """
+    paths: dict[str, Any] = flax.traverse_util.flatten_dict(dict(tree), sep="/")  # pyright: ignore[reportAssignmentType]
+    found = sorted((path for path in paths if path.split("/")[-1] == name), key=_natural)
     if not found:
         raise ConfigError(
             f"The model captured no {name!r}; it captured {', '.join(sorted(paths)) or 'nothing'}. "
             "Its modules must pass the value through spermjax.models.attention.contract.tap."
         )
-    ordered = sorted(found, key=_natural)
-    layers = [found[path][None] if found[path].ndim == rank else found[path] for path in ordered]
-    shapes = {layer.shape[1:] for layer in layers}
-    if len(shapes) > 1:
-        raise ConfigError(f"Layers differ in the shape of {name!r}: {sorted(shapes)}; they can't be composed.")
-    return jnp.concatenate(layers)
+    return [paths[path] for path in found]
 
 
 def _natural(path: str) -> list[tuple[int, str]]:

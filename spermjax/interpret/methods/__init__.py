@@ -2,7 +2,9 @@
 
 from spermjax.interpret.methods import (
     attention,
+    attn_lrp,
     baselines,
+    chefer2021a,
     grad_cam,
     gradient_attention,
     integrated_gradients,
@@ -14,7 +16,9 @@ __all__ = [
     "METHODS",
     "Method",
     "attention",
+    "attn_lrp",
     "baselines",
+    "chefer2021a",
     "grad_cam",
     "gradient_attention",
     "integrated_gradients",

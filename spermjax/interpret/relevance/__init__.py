@@ -1,0 +1,1 @@
+"""Relevance carried backwards through a model, equation by equation, by chosen rules."""
