@@ -15,7 +15,7 @@ from spermjax.interpret.model import Variables, attention_spec
 from spermjax.interpret.program import trace_model
 from spermjax.interpret.relevance.alpha_one import ALPHA_ONE, norms_as_one
 from spermjax.interpret.relevance.backward import GRADIENT, pass_back
-from spermjax.models.attention.contract import ATTENTION
+from spermjax.models.attention.contract import ATTENTION, AttentionSpec
 
 
 @flax.struct.dataclass
@@ -58,6 +58,19 @@ def propagated(
     return Relevance(stacked(relevance), stacked(gradients), pixels)
 
 
+def attribution_map(
+    maps: Float[Array, "layers batch heads tokens tokens"], spec: AttentionSpec, start_layer: int = 0
+) -> Float[Array, "batch rows columns"]:
+    """The class row of the product over layers of the mean over heads of relu(maps), plus identity.
+
+    Args:
+        maps: relevance of attention, or gradient times relevance.
+        spec: how to read them.
+        start_layer: first layer of the product.
+    """
+    return propagate(add_identity(jax.nn.relu(maps[start_layer:]).mean(axis=2), normalise=False), spec)
+
+
 def chefer2021a(
     model: Any,
     variables: Variables,
@@ -68,8 +81,7 @@ def chefer2021a(
 ) -> Float[Array, "batch rows columns"]:
     """Transformer attribution (Chefer, Gur & Wolf 2021a, eqs. 13 and 14).
 
-    The class row of the product over layers of the mean over heads of
-    relu(gradient * relevance of attention), plus identity; rows are not normalised.
+    `attribution_map` of gradient times relevance; rows are not normalised.
 
     Args:
         model: what is explained.
@@ -79,8 +91,7 @@ def chefer2021a(
         start_layer: first layer of the product.
     """
     found = propagated(model, variables, images, targets)
-    maps = jax.nn.relu(found.gradients * found.attention).mean(axis=2)[start_layer:]
-    return propagate(add_identity(maps, normalise=False), attention_spec(model, images))
+    return attribution_map(found.gradients * found.attention, attention_spec(model, images), start_layer)
 
 
 def lrp_rollout(
@@ -91,9 +102,9 @@ def lrp_rollout(
     *,
     start_layer: int = 0,
 ) -> Float[Array, "batch rows columns"]:
-    """As `chefer2021a`, of the positive relevance alone: without gradients."""
-    maps = jax.nn.relu(propagated(model, variables, images, targets).attention).mean(axis=2)[start_layer:]
-    return propagate(add_identity(maps, normalise=False), attention_spec(model, images))
+    """As `chefer2021a`, of relevance alone: without gradients."""
+    found = propagated(model, variables, images, targets)
+    return attribution_map(found.attention, attention_spec(model, images), start_layer)
 
 
 def lrp_last_layer(
