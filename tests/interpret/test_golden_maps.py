@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from spermjax.interpret.capture import capture_with_gradients
-from spermjax.interpret.grid import upsample
 from spermjax.interpret.methods import METHODS
 from spermjax.interpret.methods.attention import rollout_map
+from spermjax.interpret.methods.attention_flow import flow_to_tokens
+from spermjax.interpret.methods.gradient_attention import chefer2021b_all_classes
+from spermjax.interpret.methods.gradients import mean_gradient, pixel_gradient
 from spermjax.interpret.methods.integrated_gradients import along_path, quadrature
+from spermjax.interpret.methods.legrad import legrad_layers
 from spermjax.interpret.methods.part_shapley import PLAYERS, part_values, player_map
 from spermjax.interpret.metrics import attention as statistics
 from spermjax.parts import PARTS
@@ -82,20 +85,75 @@ def test_gradient_rollout(golden, name):
     close_to_maximum(native(model, "gradient_rollout"), model.maps["own:gradrollout_fixed_dr0.0"])
 
 
-def stretched(maps):
-    maps = maps - maps.min(axis=(1, 2), keepdims=True)
-    return maps / (1e-7 + maps.max(axis=(1, 2), keepdims=True))
+@pytest.mark.parametrize("name", NAMES)
+def test_all_classes_at_once(golden, name):
+    model = golden(name)
+    every = jax.jit(lambda v, x: chefer2021b_all_classes(model.model, v, x))(model.variables, model.images)
+    if "own:chefer2021b_all_classes" in model.maps:
+        close_to_maximum(every, model.maps["own:chefer2021b_all_classes"])
+    of_targets = np.take_along_axis(np.asarray(every), model.targets[:, None, None, None], axis=1)[:, 0]
+    close_to_maximum(of_targets, model.maps["own:chefer2021b"])
+
+
+@pytest.mark.parametrize("name", ["cls", "rand"])
+def test_attention_grad_cam(golden, name):
+    """The reference stretches each map to [0, 1]."""
+    model = golden(name)
+    actual = native(model, "attention_grad_cam")
+    low, high = (f(actual, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+    expected = model.maps["ref:chefer_repo_gradcam_attn"]
+    known = np.isfinite(expected).all(axis=(1, 2))
+    assert known.any()
+    np.testing.assert_allclose(((actual - low) / (high - low))[known], expected[known], atol=2e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_grad_cam(golden, name):
+def test_legrad(golden, name):
     model = golden(name)
-    expected = model.maps["ref:GradCAM_norm1_last_raw4"]
-    close_to_maximum(native(model, "grad_cam", positive=False), expected)
-    close_to_maximum(native(model, "grad_cam"), np.maximum(expected, 0))
-    # The reference stretches the map to [0, 1] before and after it is upsampled.
-    pixels = upsample(stretched(jax.nn.relu(expected)), model.images.shape[1:3])
-    np.testing.assert_allclose(stretched(pixels), model.maps["ref:GradCAM_norm1_last_32"], atol=1e-5)
+    maps = jax.jit(lambda v, x, t: legrad_layers(model.model, v, x, t))(model.variables, model.images, model.targets)
+    for layer, actual in enumerate(maps):
+        close_to_maximum(actual, model.maps[f"own:legrad_layer{layer}"])
+    close_to_maximum(maps.mean(axis=0), model.maps["own:legrad_all"])
+
+
+@pytest.mark.parametrize("name", ["cls", "rand"])
+def test_attention_flow(golden, name):
+    """Witness: the maximum flow of networkx, by Edmonds and Karp."""
+    model = golden(name)
+    expected = model.maps["ref:attention_flow_normalised_17tok_img0-1"]
+    actual = np.asarray(flow_to_tokens(model.model, model.variables, model.images[: len(expected)]))
+    close_to_maximum(actual / actual.sum(axis=1, keepdims=True), expected)
+
+
+@pytest.mark.parametrize("name", ["cls", "rand"])
+def test_pixel_gradients(golden, golden_data, name):
+    """The reference's input is (image - 0.5) / 0.5, so its gradient is half of ours."""
+    model, pixel_maps = golden(name), golden_data("pixelmaps.npz")
+    expected = np.moveaxis(pixel_maps[f"{name}/ref:saliency_signed_grad"], 1, 3)
+    run = jax.jit(lambda v, x, t: pixel_gradient(model.model, v, x, t))
+    close_to_maximum(run(model.variables, model.images, model.targets) / 2, expected)
+    close_to_maximum(native(model, "saliency") / 2, np.abs(expected).max(axis=-1))
+    close_to_maximum(native(model, "input_x_gradient"), pixel_maps[f"{name}/ref:input_x_grad_chansum"])
+
+
+def test_smooth_grad(golden, golden_data):
+    model, pixel_maps = golden("cls"), golden_data("pixelmaps.npz")
+    draws = np.moveaxis(pixel_maps["smoothgrad_noise_z"].astype(np.float32), 2, 4)
+    count = draws.shape[1]
+    noise = jnp.asarray(draws * pixel_maps["smoothgrad_sigma"][:, None, None, None] / 2, jnp.float32)
+    run = jax.jit(lambda v, x, t: mean_gradient(model.model, v, x, t, lambda sample: noise[sample], len(noise), 6))
+    actual = run(model.variables, model.images[:count], model.targets[:count]) / 2
+    close_to_maximum(actual, np.moveaxis(pixel_maps["cls/ref:smoothgrad8_signed_img0-1"], 1, 3))
+
+
+@pytest.mark.parametrize("name", ["cls", "rand"])
+def test_occlusion(golden, golden_data, name):
+    model = golden(name)
+    side = model.model.patch_size
+    apart = native(model, "occlusion", window_px=side, stride_px=side)
+    close_to_maximum(apart[:, ::side, ::side], model.maps["ref:occlusion_8_8"])
+    overlapping = native(model, "occlusion", window_px=side, stride_px=side // 2)
+    close_to_maximum(overlapping, golden_data("pixelmaps.npz")[f"{name}/ref:occlusion_8_4"])
 
 
 @pytest.mark.parametrize("name", ["cls", "rand"])

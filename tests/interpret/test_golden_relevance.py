@@ -62,7 +62,9 @@ def test_layerwise_relevance(golden, name, double):
     for start in (0, 1):
         actual = chefer2021a.attribution_map(found.gradients * found.attention, spec, start)
         close_to_maximum(actual, model.maps[f"ref:chefer2021a_transformer_attribution_start{start}"], 5e-4)
-    close_to_maximum(chefer2021a.attribution_map(found.attention, spec), model.maps["ref:chefer2021a_lrp_rollout"], 5e-4)
+    close_to_maximum(
+        chefer2021a.attribution_map(found.attention, spec), model.maps["ref:chefer2021a_lrp_rollout"], 5e-4
+    )
     last = to_grid(class_row(jax.nn.relu(found.attention[-1]).mean(axis=1), spec), spec)
     close_to_maximum(last, model.maps["ref:chefer2021a_lrp_last_layer"], 5e-4)
     close_to_maximum(found.images.sum(-1), model.maps["ref:chefer2021a_full"], 2e-3)

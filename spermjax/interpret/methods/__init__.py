@@ -2,13 +2,18 @@
 
 from spermjax.interpret.methods import (
     attention,
+    attention_flow,
     attn_lrp,
     baselines,
+    cam,
     chefer2021a,
-    grad_cam,
     gradient_attention,
+    gradients,
     integrated_gradients,
+    legrad,
+    occlusion,
     part_shapley,
+    perturbed_cam,
 )
 from spermjax.interpret.methods.method import METHODS, Method
 
@@ -16,11 +21,16 @@ __all__ = [
     "METHODS",
     "Method",
     "attention",
+    "attention_flow",
     "attn_lrp",
     "baselines",
+    "cam",
     "chefer2021a",
-    "grad_cam",
     "gradient_attention",
+    "gradients",
     "integrated_gradients",
+    "legrad",
+    "occlusion",
     "part_shapley",
+    "perturbed_cam",
 ]

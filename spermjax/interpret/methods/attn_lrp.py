@@ -90,11 +90,7 @@ def cp_lrp(
     return relevance.sum(axis=-1)
 
 
+register(Method("attn_lrp", attn_lrp, "Achtibat et al. 2024", forward=1, backward=1, needs=frozenset({"gradients"})))
 register(
-    Method("attn_lrp", attn_lrp, "Achtibat et al. 2024", forward=1, backward=1, needs=frozenset({"gradients"}))
-)
-register(
-    Method(
-        "cp_lrp", cp_lrp, "Ali et al. 2022", forward=1, backward=1, needs=frozenset({"attention", "gradients"})
-    )
+    Method("cp_lrp", cp_lrp, "Ali et al. 2022", forward=1, backward=1, needs=frozenset({"attention", "gradients"}))
 )

@@ -135,6 +135,4 @@ for _name, _native, _citation in (
     ("lrp_last_layer", lrp_last_layer, "Voita et al. 2019; Chefer, Gur & Wolf 2021a"),
     ("lrp_pixels", lrp_pixels, "Bach et al. 2015; Chefer, Gur & Wolf 2021a"),
 ):
-    register(
-        Method(_name, _native, _citation, forward=1, backward=2, needs=frozenset({"attention", "gradients"}))
-    )
+    register(Method(_name, _native, _citation, forward=1, backward=2, needs=frozenset({"attention", "gradients"})))

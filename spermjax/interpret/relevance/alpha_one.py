@@ -52,7 +52,9 @@ def _linear(step: Step, message: Message) -> list[Message | None]:
     x, weights = step.operands[place], step.operands[1 - place]
     given: list[Message | None] = [None, None]
     given[place] = (
-        _bounded(step, message, place, x, weights) if step.pixels[place] else _positive(step, message, place, x, weights)
+        _bounded(step, message, place, x, weights)
+        if step.pixels[place]
+        else _positive(step, message, place, x, weights)
     )
     return given
 
@@ -206,5 +208,3 @@ _BY_NAME: dict[str, Rule] = {
     "norm_as_one": to_first,
 }
 ALPHA_ONE = Rules(_BY_NAME, refuse, cuts=frozenset({"stop_gradient", "reduce_max"}))
-
-
