@@ -20,7 +20,14 @@ from tests.interpret.support import Foreign, close_to_maximum
 TARGETS = np.array([0, 1, 2, 0, 1], np.int32)
 
 
-ALL = tuple(METHODS)
+FEWER = {
+    "integrated_gradients": {"steps": 4},
+    "smooth_grad": {"samples": 4},
+    "rise": {"masks": 6},
+    "kernel_shap": {"coalitions": 40},
+    "occlusion": {"window_px": 8},
+}
+ALL = tuple(method.using(name, **FEWER.get(name, {})) for name, method in METHODS.items())
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames=("methods",))
@@ -29,15 +36,27 @@ def native(model, variables, images, targets, methods):
     return {method: METHODS[method].native(model, variables, images, targets) for method in methods}
 
 
-def test_a_map_is_finite_and_the_same_in_any_batch(foreign, cells):
-    model, variables = foreign
+def test_a_map_is_finite_and_the_same_in_any_batch(cells):
+    model = Foreign(prefix=3)
+    variables = {"params": jax.jit(model.init)(jax.random.key(0), cells.image)["params"]}
     together = explain(model, variables, cells, TARGETS, methods=ALL, chunk=5)
     apart = explain(model, variables, cells, TARGETS, methods=ALL, chunk=2)
     for method, maps in together.items():
         defined = cells.has_parts if method == "part_shapley" else np.ones(5, bool)
         assert maps.shape == cells.image.shape[:3], method
         np.testing.assert_array_equal(np.isfinite(maps).all((1, 2)), defined, err_msg=method)
-        close_to_maximum(apart[method][defined], maps[defined], 1e-4)
+        # Layer-wise relevance divides by products that may be nearly zero.
+        tolerance = 2e-2 if method.startswith(("chefer2021a", "lrp")) else 1e-3
+        close_to_maximum(apart[method][defined], maps[defined], tolerance)
+
+
+def test_models_that_average_patches_are_served(cells):
+    model = Foreign(prefix=0, reads="mean")
+    variables = {"params": jax.jit(model.init)(jax.random.key(0), cells.image)["params"]}
+    methods = ("raw_attention", "chefer2021a", "legrad", "attn_lrp", "ablation_cam")
+    for method, maps in native(model, variables, cells.image, TARGETS, methods=methods).items():
+        assert np.isfinite(maps).all(), method
+        assert np.ptp(maps) > 0, method
 
 
 def test_products_of_matrices(foreign, cells):

@@ -10,10 +10,12 @@ from spermjax.interpret.methods import (
     gradient_attention,
     gradients,
     integrated_gradients,
+    kernel_shap,
     legrad,
     occlusion,
     part_shapley,
     perturbed_cam,
+    rise,
 )
 from spermjax.interpret.methods.method import METHODS, Method
 
@@ -29,8 +31,10 @@ __all__ = [
     "gradient_attention",
     "gradients",
     "integrated_gradients",
+    "kernel_shap",
     "legrad",
     "occlusion",
     "part_shapley",
     "perturbed_cam",
+    "rise",
 ]
