@@ -14,7 +14,7 @@ import jax
 from jax.extend import core
 from jaxtyping import Array, Float
 
-from spermjax.interpret.capture import Captured, capture
+from spermjax.interpret.capture import capture, in_order
 from spermjax.interpret.model import Variables
 
 Values = dict[int, Array]
@@ -159,12 +159,33 @@ def trace(function: Callable[..., Any], *arguments: Any) -> Program:
     return Program(tuple(equations), constants, arguments_slots, outputs)
 
 
+@dataclasses.dataclass(frozen=True)
+class Slots:
+    """Where a model's logits and captured values are in its program.
+
+    Attributes:
+        logits: their slot.
+        collections: slots in the structure of the captured collections.
+    """
+
+    logits: int
+    collections: Mapping[str, Any]
+
+    def layers(self, collection: str, name: str) -> list[int]:
+        """Slots of what was captured under `name`, the first layer first.
+
+        Raises:
+            ConfigError: nothing of that name was captured.
+        """
+        return in_order(self.collections.get(collection, {}), name)
+
+
 def trace_model(
     model: Any,
     variables: Variables,
     images: Float[Array, "batch height width 3"],
     collections: tuple[str, ...],
-) -> tuple[Program, Values, Captured]:
+) -> tuple[Program, Values, Slots]:
     """A model's forward pass, what it captured given as slots.
 
     Args:
@@ -174,8 +195,8 @@ def trace_model(
         collections: what is captured.
 
     Returns:
-        The program, its values for these images, and slots of the logits and of each
-        captured value, in the structure of `capture`.
+        The program, its values for these images, and slots of what the model shows.
     """
     program = trace(lambda x: capture(model, variables, x, collections), images)
-    return program, program.run(images), program.outputs
+    found = program.outputs
+    return program, program.run(images), Slots(found.logits, found.collections)

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from spermjax.interpret.capture import in_order
 from spermjax.interpret.chunks import map_in_chunks, steps_at_once
 from spermjax.interpret.model import Variables
 from spermjax.interpret.program import trace_model
@@ -28,7 +27,7 @@ def head_ablation(
     """
     program, values, slots = trace_model(model, variables, images, (ATTENTION,))
     layers = []
-    for slot in in_order(slots.collections[ATTENTION], "weights"):
+    for slot in slots.layers(ATTENTION, "weights"):
 
         def without(head: Int[Array, ""], slot: int = slot) -> Float[Array, "batch outputs"]:
             changed = {slot: values[slot].at[:, head].set(0.0)}
@@ -59,5 +58,5 @@ def head_importance(
     program, values, slots = trace_model(model, variables, images, (ATTENTION,))
     start = {slots.logits: jax.grad(lambda logits: loss(logits).sum())(values[slots.logits])}
     slopes = pass_back(program, values, start, GRADIENT)
-    layers = in_order(slots.collections[ATTENTION], "weights")
+    layers = slots.layers(ATTENTION, "weights")
     return jnp.stack([(values[slot] * slopes[slot]).sum(axis=(2, 3)) for slot in layers])

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from spermjax.interpret.capture import in_order
 from spermjax.interpret.model import Variables, attention_spec
 from spermjax.interpret.program import trace_model
 from spermjax.models.attention.contract import FEATURES
@@ -26,7 +25,7 @@ def logit_lens(
         images: intensities in [0, 1].
     """
     program, values, slots = trace_model(model, variables, images, (FEATURES,))
-    outputs = in_order(slots.collections[FEATURES], "output")
+    outputs = slots.layers(FEATURES, "output")
 
     def read(tokens: Float[Array, "batch tokens width"]) -> Float[Array, "batch outputs"]:
         return program.replay(values, {outputs[-1]: tokens}, [slots.logits])[0]
@@ -54,7 +53,7 @@ def activation_patching(
     program, values, slots = trace_model(model, variables, images, (FEATURES,))
     given = program.run(donors)
     patched = []
-    for slot in in_order(slots.collections[FEATURES], "output"):
+    for slot in slots.layers(FEATURES, "output"):
         places = jnp.arange(values[slot].shape[1])
         chosen = {"all": places >= 0, "prefix": places < prefix, "patches": places >= prefix}[tokens]
         changed = jnp.where(chosen[:, None], given[slot], values[slot])

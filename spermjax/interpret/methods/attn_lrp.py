@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from spermjax.interpret.capture import in_order
 from spermjax.interpret.methods.method import Method, register
 from spermjax.interpret.model import Variables
 from spermjax.interpret.program import trace_model
@@ -42,7 +41,7 @@ def pixel_relevance(
         baseline: the intensity that the model sees as zero.
     """
     program, values, slots = trace_model(model, variables, images, (ATTENTION,) if attention_held else ())
-    held = in_order(slots.collections[ATTENTION], "weights") if attention_held else ()
+    held = slots.layers(ATTENTION, "weights") if attention_held else ()
     start = {slots.logits: jax.nn.one_hot(targets, values[slots.logits].shape[-1])}
     messages = pass_back(program, values, start, MODIFIED_GRADIENT, held)
     return (images - baseline) * messages[program.inputs[0]]
@@ -58,8 +57,8 @@ def token_relevance(
 ) -> Float[Array, "batch tokens"]:
     """The same on the tokens that enter the first block, class token and registers among them."""
     program, values, slots = trace_model(model, variables, images, (ATTENTION, FEATURES))
-    held = in_order(slots.collections[ATTENTION], "weights") if attention_held else ()
-    [tokens] = in_order(slots.collections[FEATURES], "tokens")
+    held = slots.layers(ATTENTION, "weights") if attention_held else ()
+    [tokens] = slots.layers(FEATURES, "tokens")
     start = {slots.logits: jax.nn.one_hot(targets, values[slots.logits].shape[-1])}
     messages = pass_back(program, values, start, MODIFIED_GRADIENT, held)
     return jnp.sum(values[tokens] * messages[tokens], axis=-1)

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from spermjax.interpret.capture import in_order
 from spermjax.interpret.grid import class_row, to_grid
 from spermjax.interpret.methods.method import Method, register
 from spermjax.interpret.methods.propagate import add_identity, propagate
@@ -49,7 +48,7 @@ def propagated(
     logits = slots.logits
     start = {logits: jax.nn.one_hot(targets, values[logits].shape[-1], dtype=values[logits].dtype)}
     relevance, gradients = pass_back(program, values, start, ALPHA_ONE), pass_back(program, values, start, GRADIENT)
-    layers = in_order(slots.collections[ATTENTION], "weights")
+    layers = slots.layers(ATTENTION, "weights")
 
     def stacked(messages: dict[int, Array]) -> Array:
         return jnp.stack([messages.get(slot, jnp.zeros_like(values[slot])) for slot in layers])

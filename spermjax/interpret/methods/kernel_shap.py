@@ -63,7 +63,7 @@ def kernel_shap(
     seed: int = 0,
     chunk: int = 64,
 ) -> Float[Array, "batch rows columns"]:
-    """KernelSHAP (Lundberg & Lee 2017) of the target logit, with patches as players; all images meet the same coalitions.
+    """KernelSHAP (Lundberg & Lee 2017) of the target logit, with patches as players.
 
     The map sums to the rise of the logit over the empty image. All images meet the same coalitions.
 

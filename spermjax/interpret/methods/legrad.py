@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from spermjax.interpret.capture import in_order
 from spermjax.interpret.grid import to_grid
 from spermjax.interpret.methods.method import Method, register
 from spermjax.interpret.model import Variables, attention_spec, select
@@ -28,9 +27,9 @@ def legrad_layers(
     """
     spec = attention_spec(model, images)
     program, values, slots = trace_model(model, variables, images, (ATTENTION, FEATURES))
-    outputs = in_order(slots.collections[FEATURES], "output")
+    outputs = slots.layers(FEATURES, "output")
     maps = []
-    for attention, output in zip(in_order(slots.collections[ATTENTION], "weights"), outputs, strict=True):
+    for attention, output in zip(slots.layers(ATTENTION, "weights"), outputs, strict=True):
 
         def reading(weights: Float[Array, "batch heads queries keys"], attention=attention, output=output):
             [tokens] = program.replay(values, {attention: weights}, [output])

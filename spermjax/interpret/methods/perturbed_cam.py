@@ -98,7 +98,7 @@ def ablation_cam(
     """
     program, values, slots = trace_model(model, variables, images, (FEATURES,))
     name = feature_name(model, feature)
-    found = in_order(slots.collections.get(FEATURES, {}), name)
+    found = slots.layers(FEATURES, name)
     check_reaches_logits(model, images, name, layer, len(found))
     slot = found[layer]
     features, whole = values[slot], select(values[slots.logits], targets)

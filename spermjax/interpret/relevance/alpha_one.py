@@ -120,7 +120,7 @@ def total(step: Step, messages: list[Message | None]) -> list[Message | None]:
         for operand, sign in zip(step.operands, _signs(step), strict=True)
     ]
     sums = [_per_example(part) for part in parts]
-    magnitude = sum(jnp.abs(value) for value in sums)
+    magnitude = jnp.abs(sums[0]) + jnp.abs(sums[1])
     everything = _per_example(message)
     rescaled = [
         part * divide(divide(jnp.abs(value), magnitude) * everything, value)
