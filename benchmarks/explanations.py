@@ -28,7 +28,8 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from safetensors.torch import save_file
 
 from spermjax.interpret import METHODS
-from spermjax.models.pretrained import load_vit
+from spermjax.models.build import init_variables
+from spermjax.models.pretrained import load_weights
 from spermjax.models.vit import ViT
 
 MODELS = {
@@ -68,7 +69,8 @@ def pair_of_models(name: str) -> tuple[torch.nn.Module, ViT, dict]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         save_file({key: value.contiguous() for key, value in theirs.state_dict().items()}, path)
-        return theirs, ours, load_vit(path, ours, sizes["img_size"])
+        shapes = jax.eval_shape(lambda: init_variables(ours, jax.random.key(0), sizes["img_size"]))
+        return theirs, ours, load_weights(str(path), ours, shapes, sizes["img_size"])
 
 
 def rollout(model: torch.nn.Module, x: torch.Tensor, targets: list[int], weighted: bool) -> torch.Tensor:
