@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -67,11 +68,14 @@ def applicable(
         has_parts: whether there are part masks.
     """
     shows = hasattr(model, "attention_spec")
+    lacks = set() if shows else {"attention"}
+    if not (shows or isinstance(model, nn.Module)):
+        lacks.add("features")
     return (
         tuple(
             method
             for method in resolve_methods(methods)
-            if (shows or not method.needs & {"attention", "features"}) and (has_parts or "parts" not in method.needs)
+            if not method.needs & lacks and (has_parts or "parts" not in method.needs)
         ),
         tuple(
             metric
