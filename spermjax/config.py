@@ -33,7 +33,7 @@ class Data:
     """Pixels kept on each side beyond `image_size` in training, so that a turned or shifted cell shows what lies there,
     not streaks of its edge. Taken from the source outside `crop`; evaluation sees the central square alone."""
     align_head: bool = False
-    """Rotate each cell so that its head's axis points up, where part masks tell the axis."""
+    """Rotate each cell so that its head points up: by its part masks, or, without any, as the image suggests."""
     split: Literal["official", "holdout", "kfold", "leave_one_group_out", "literature", "literature_grouped"] = (
         "official"
     )
@@ -109,6 +109,9 @@ class Model:
     """Probability that the last block is skipped, growing linearly from zero at the first."""
     dropout: float = 0.0
     """Dropout after the MLP's and the attention's projections."""
+    normalise: Literal["colour", "image"] = "colour"
+    """What intensities are brought to zero mean and unit size by: `mean` and `std` below, or each image's own, which
+    takes out what light and focus do to unstained cells."""
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     """Mean of each colour over the training images, in [0, 1]; the model subtracts it."""
     std: tuple[float, float, float] = (0.25, 0.25, 0.25)

@@ -171,8 +171,8 @@ def read_images(paths: Sequence[Path], data: config.Data) -> UInt8[np.ndarray, "
 
     Args:
         paths: image files of any common format and size.
-        data: the size and crop of the training data. Heads are not aligned, for there
-            are no masks that would tell the axis.
+        data: size, crop and alignment of the training data; the image alone tells a
+            head's axis.
 
     Raises:
         DataError: naming every file that can't be read.
@@ -183,7 +183,8 @@ def read_images(paths: Sequence[Path], data: config.Data) -> UInt8[np.ndarray, "
             image = read_image(Path(path))
         except DataError as error:
             return error
-        return geometry.fit(image, np.zeros(image.shape[:2], np.uint8), size=data.image_size, crop=data.crop)[0]
+        bare = np.zeros(image.shape[:2], np.uint8)
+        return geometry.fit(image, bare, size=data.image_size, crop=data.crop, align_head=data.align_head)[0]
 
     with ThreadPoolExecutor(THREADS) as pool:
         read_or_failed = list(pool.map(read, paths))

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from spermjax import parts as parts_lib
-from spermjax.clinic.axis import head_axis
+from spermjax.clinic.axis import head_axis, image_axis
 from spermjax.clinic.masks import pieces
 
 _TRACE = 0.01  # Coverage of a pixel below which interpolation, not a part, is seen.
@@ -38,13 +38,16 @@ def fit(
             longer side of the image.
         align_head: turn the image about its centre so that the head's long axis
             points up with the acrosome (or, without one, the side away from the
-            midpiece) on top. An example whose masks tell no axis is left as it is.
+            midpiece) on top. Where there are no masks the image itself tells the
+            axis (see `image_axis`). An example without a clear axis is left as it is.
 
     Returns:
         The image and its part bits.
     """
     side = crop or max(image.shape[:2])
-    axis = head_axis(parts) if align_head else np.full(2, np.nan)
+    axis = np.full(2, np.nan)
+    if align_head:
+        axis = head_axis(parts) if parts.any() else image_axis(_central_square(image, side, "edge"))
     aligned = not np.isnan(axis).any()
     if not aligned and image.shape[:2] == (size, size) and side == size:
         return image, parts

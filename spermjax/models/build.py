@@ -46,6 +46,7 @@ def vit(config: Model, num_outputs: int, axis_name: str | None) -> ViT:
         dropout=config.dropout,
         mean=config.mean,
         std=config.std,
+        per_image=config.normalise == "image",
         axis_name=axis_name,
         dtype=jnp.dtype(config.dtype),
     )

@@ -12,7 +12,7 @@ from spermjax.models.attention.class_attention import ClassAttention
 from spermjax.models.attention.contract import FEATURES, AttentionSpec, tap, tap_tokens
 from spermjax.models.attention.part_query import PartQueries
 from spermjax.models.block import LAYER_NORM_EPSILON, Block
-from spermjax.models.layers import dense_init
+from spermjax.models.layers import embedding_init, normalised
 from spermjax.models.positions import sincos_2d
 from spermjax.models.readout import READERS, ClassBlock, SequencePool
 from spermjax.models.scan import scan_blocks
@@ -57,6 +57,7 @@ class ViT(nn.Module):
         remat: whether a block's inner values are computed again in the backward pass.
         mean: mean of each colour that the model subtracts.
         std: standard deviation of each colour that the model divides by.
+        per_image: whether each image's own mean and standard deviation serve instead.
         axis_name: mapped axis of the batch, for dropout that ignores the device count.
         dtype: type of the computation; parameters are float32.
     """
@@ -81,6 +82,7 @@ class ViT(nn.Module):
     remat: bool = False
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    per_image: bool = False
     axis_name: str | None = None
     dtype: jnp.dtype = jnp.float32
 
@@ -128,7 +130,7 @@ class ViT(nn.Module):
         Returns:
             Logits, float32.
         """
-        images = (images - jnp.asarray(self.mean, images.dtype)) / jnp.asarray(self.std, images.dtype)
+        images = normalised(images, self.mean, self.std, self.per_image)
         grid = STEMS[self.stem](self.patch_size, self.width, dtype=self.dtype, name="stem")(images)
         batch, rows, columns, _ = grid.shape
         tokens = self._with_prefix_and_positions(grid.reshape(batch, rows * columns, self.width), (rows, columns))
@@ -146,10 +148,10 @@ class ViT(nn.Module):
         if self.positions == "sincos":
             tokens = tokens + jnp.asarray(sincos_2d(grid, self.width), self.dtype)
         if self.prefix:
-            prefix = self.param("prefix", dense_init, (self.prefix, self.width)).astype(self.dtype)
+            prefix = self.param("prefix", embedding_init, (self.prefix, self.width)).astype(self.dtype)
             tokens = jnp.concatenate([jnp.broadcast_to(prefix, (len(tokens), *prefix.shape)), tokens], axis=1)
         if self.positions == "learned":
-            tokens = tokens + self.param("positions", dense_init, tokens.shape[1:]).astype(self.dtype)
+            tokens = tokens + self.param("positions", embedding_init, tokens.shape[1:]).astype(self.dtype)
         return tokens
 
     def _blocks(
@@ -205,12 +207,12 @@ class ViT(nn.Module):
         else:
             pooled = tokens[:, 0]
         pooled = tap(self, FEATURES, "pooled", pooled.astype(jnp.float32))
-        return nn.Dense(self.num_outputs, kernel_init=dense_init, name="head")(pooled)
+        return nn.Dense(self.num_outputs, kernel_init=embedding_init, name="head")(pooled)
 
     def _class_attention(
         self, tokens: Float[Array, "batch tokens width"], mask: Bool[Array, "batch tokens"] | None
     ) -> tuple[Float[Array, "batch 1+tokens width"], Bool[Array, "batch 1+tokens"] | None]:
-        reader = self.param("class_token", dense_init, (1, 1, self.width)).astype(self.dtype)
+        reader = self.param("class_token", embedding_init, (1, 1, self.width)).astype(self.dtype)
         tokens = jnp.concatenate([jnp.broadcast_to(reader, (len(tokens), 1, self.width)), tokens], axis=1)
         mask = None if mask is None else jnp.pad(mask, ((0, 0), (1, 0)), constant_values=True)
         layers: int = dict[str, Any](self.attention_options).get("layers", ClassAttention.layers)

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 from spermjax.models.attention.class_attention import pooling_weights
 from spermjax.models.attention.contract import CONTRIBUTIONS, tap, tap_weights
 from spermjax.models.attention.softmax import SoftmaxAttention
-from spermjax.models.layers import dense_init
+from spermjax.models.layers import dense_init, embedding_init
 from spermjax.parts import PARTS
 
 
@@ -54,6 +54,6 @@ class PartQueries(nn.Module):
         weights = pooling_weights(jnp.einsum("phc,bkhc->bhpk", query * shape[1] ** -0.5, key), mask)
         weights = tap_weights(self, weights, self.first + patches.shape[1], (0, self.first))
         tokens = jnp.einsum("bhpk,bkhc->bphc", weights, value.astype(jnp.float32))
-        kernel = self.param("kernel", dense_init, (len(PARTS), *shape, self.num_outputs))
+        kernel = self.param("kernel", embedding_init, (len(PARTS), *shape, self.num_outputs))
         parts = tap(self, CONTRIBUTIONS, "parts", jnp.einsum("bphc,phco->bpo", tokens, kernel))
         return parts.sum(axis=1) + self.param("bias", nn.initializers.zeros, (self.num_outputs,))
