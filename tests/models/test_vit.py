@@ -97,7 +97,9 @@ def test_dropout_belongs_to_the_place_in_the_batch():
     model, variables = build(dropout=0.3, stochastic_depth=0.5)
     rngs = {"dropout": jax.random.key(2)}
     whole = model.apply(variables, IMAGES, train=True, rngs=rngs)
-    np.testing.assert_allclose(model.apply(variables, IMAGES[:2], train=True, rngs=rngs), whole[:2], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        model.apply(variables, IMAGES[:2], train=True, rngs=rngs), whole[:2], rtol=1e-4, atol=1e-5
+    )
     assert jnp.abs(whole - model.apply(variables, IMAGES)).max() > 1e-3
 
 
