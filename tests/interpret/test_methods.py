@@ -36,6 +36,7 @@ def native(model, variables, images, targets, methods):
     return {method: METHODS[method].native(model, variables, images, targets) for method in methods}
 
 
+@pytest.mark.slow
 def test_a_map_is_finite_and_the_same_in_any_batch(cells):
     model = Foreign(prefix=3)
     variables = {"params": jax.jit(model.init)(jax.random.key(0), cells.image)["params"]}
@@ -88,6 +89,7 @@ def test_a_model_without_positions_moves_its_map_with_the_patches(cells):
         close_to_maximum(moved[method], np.roll(maps[method], 1, axis=2), 1e-4)
 
 
+@pytest.mark.slow
 def test_only_class_specific_methods_follow_the_target(cells):
     model = Foreign(prefix=3)
     variables = {"params": jax.jit(model.init)(jax.random.key(0), cells.image)["params"]}
