@@ -14,6 +14,7 @@ COMMANDS = {
     "explain": "explain a run's predictions and measure the explanations",
     "report": "write a run's report again",
     "predict": "classify image files",
+    "compare": "compare runs or a sweep: one table with tests, one page",
     "sweep": "run a sweep file: many runs of one experiment",
     "data": "prepare, check, show and describe data sets",
     "models": "list architectures, attention variants, methods and metrics",

@@ -20,7 +20,7 @@ INK, MUTED = "#0a0b0c", "#0a0b0d"
 _PAGE_COLOURS = {INK: "var(--ink)", MUTED: "var(--rule)"} | {
     f"#0a0b1{i}": f"var(--series-{i + 1})" for i in range(SERIES)
 }
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "spermjax",
     "text.parse_math": False,
@@ -86,7 +86,7 @@ def curve(title: str, names: Sequence[str], lines: Lines) -> Markup:
         lines: of `metrics.jsonl`.
     """
     unit = "epoch" if all("epoch" in line for line in lines) else "step"
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(4.1, 2.7), layout="constrained")
         axes = figure.add_subplot()
         for number, name in enumerate(names):
@@ -104,8 +104,18 @@ def curve(title: str, names: Sequence[str], lines: Lines) -> Markup:
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.margins(x=0.02)
         axes.legend(fontsize=8, ncols=1 if len(names) < 4 else 2, handlelength=1.4)
-        out = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
+        return inline(figure, title)
+
+
+def inline(figure: Figure, title: str) -> Markup:
+    """A figure drawn in `STYLE` as SVG for a page.
+
+    Args:
+        figure: whose colours are `INK`, `MUTED` and `#0a0b1N` for series N.
+        title: unique on the page.
+    """
+    out = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
     return Markup(_of_the_page(out.getvalue(), title))
 
 
