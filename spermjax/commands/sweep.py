@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from spermjax.commands.parse import parse, print_json, print_table
+from spermjax.sweep.options import Ray, Slurm
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -15,10 +16,13 @@ def main(arguments: Sequence[str]) -> int:
     def sweep(
         file: Annotated[Path, tyro.conf.Positional],
         out: Path,
+        engine: Literal["local", "slurm", "ray", "wandb"] = "local",
         workers: int = 1,
         storage: str | None = None,
         manual_dir: Path | None = None,
         data_dir: Path | None = None,
+        slurm: Slurm = Slurm(),  # noqa: B008  frozen
+        ray: Ray = Ray(),  # noqa: B008
         check: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
         json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     ) -> int:
@@ -30,23 +34,37 @@ def main(arguments: Sequence[str]) -> int:
         Args:
             file: the sweep, such as experiments/sweeps/smoke.yaml.
             out: folder of the sweep.
-            workers: processes on this machine; each gets its share of the devices.
+            engine: processes of this machine, jobs of a Slurm array, Ray tasks, or a sweep on
+                W&B's server with an agent here.
+            workers: trials at once; on this machine each gets its share of the devices.
             storage: file, sqlite:///FILE or postgresql://USER@HOST/NAME, to share one
                 sweep between machines (default: a journal in the folder).
             manual_dir: where the data set's unpacked archive is.
             data_dir: where prepared data sets are.
+            slurm: for `--engine slurm`.
+            ray: for `--engine ray`.
             check: only check the file, and say how many runs it makes.
             json: print JSON.
         """
+        from spermjax.sweep import local, wandb
+        from spermjax.sweep import ray as ray_engine
+        from spermjax.sweep import slurm as slurm_engine
         from spermjax.sweep.command import begin, finish
-        from spermjax.sweep.local import run
 
         folder = begin(file, out, storage=storage, manual_dir=manual_dir, data_dir=data_dir, dry=check)
         if check:
             print(f"{file}: {folder.sweep.trials()} runs of {folder.sweep.experiment}, in order")
             return 0
+        if engine == "wandb":
+            return wandb.run(folder, workers)
+        say = (lambda line: None) if json else lambda line: print(line, flush=True)
         with folder.lock():
-            run(folder, workers, (lambda line: None) if json else lambda line: print(line, flush=True))
+            if engine == "local":
+                local.run(folder, workers, say)
+            elif engine == "slurm":
+                slurm_engine.run(folder, workers, slurm, say)
+            else:
+                ray_engine.run(folder, workers, ray, say)
         result = finish(folder)
         if json:
             print_json(result)

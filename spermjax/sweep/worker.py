@@ -27,11 +27,12 @@ IDLE_SECONDS = 2.0
 def work(path: Path, *, most: int | None = None, say: Callable[[str], None] = print) -> int:
     """Runs trials of a sweep until all are finished, whoever finishes them.
 
-    While other workers still train, this one waits, ready to take over from one that dies.
+    Without a limit, this one waits while other workers still train, ready to take over
+    from one that dies.
 
     Args:
         path: folder of the sweep.
-        most: claim no more than this many.
+        most: claim no more than this many, and don't wait for others.
         say: takes a line for each trial.
 
     Returns:
@@ -48,7 +49,7 @@ def work(path: Path, *, most: int | None = None, say: Callable[[str], None] = pr
         study = studies.load(folder.sweep, folder.study_name, storage)
         trial = studies.claim(folder.sweep, study, owner)
         if trial is None:
-            if not _others_run(study):
+            if most is not None or not _others_run(study):
                 break
             studies.give_back_abandoned(study, died=True)
             time.sleep(IDLE_SECONDS * (0.5 + random.random()))

@@ -41,8 +41,11 @@ def write_run(folder, name, accuracy, ids=IDS, fingerprint="f" * 64, rng=None, *
     (path / "explanations" / "validation").mkdir(parents=True)
     np.savez(
         path / "explanations" / "validation" / "examples.npz",
-        image=np.full((2, 16, 16, 3), 200, np.uint8), parts=np.zeros((2, 16, 16), np.uint8),
-        has_parts=np.zeros(2, bool), id=np.array(ids[:2]), label=np.zeros(2, np.int32),
+        image=np.full((2, 16, 16, 3), 200, np.uint8),
+        parts=np.zeros((2, 16, 16), np.uint8),
+        has_parts=np.zeros(2, bool),
+        id=np.array(ids[:2]),
+        label=np.zeros(2, np.int32),
         **{"maps/rollout": maps},
     )
     log = [
