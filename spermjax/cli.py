@@ -15,6 +15,7 @@ COMMANDS = {
     "report": "write a run's report again",
     "predict": "classify image files",
     "compare": "compare runs or a sweep: one table with tests, one page",
+    "sync": "send runs that were recorded offline to Weights & Biases",
     "launch": "render, check and start a job for a cluster or a cloud",
     "sweep": "run a sweep file: many runs of one experiment",
     "data": "prepare, check, show and describe data sets",

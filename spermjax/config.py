@@ -279,6 +279,8 @@ class Tracking:
     project: str = "spermjax"
     """Weights & Biases project."""
     tags: tuple[str, ...] = ()
+    tensorboard: bool = False
+    """Also write TensorBoard's event files into the run folder (`pip install 'spermjax[tensorboard]'`)."""
     log_every: int = 20
     """Steps between two lines of training metrics."""
 

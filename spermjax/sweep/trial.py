@@ -83,6 +83,15 @@ class Watch:
     def summary(self, values: Mapping[str, float]) -> None:
         """Read from the run folder once the run is complete."""
 
+    def artifact(self, name: str, kind: str, folder: Path) -> None:
+        """The study keeps no files."""
+
+    def alert(self, title: str, text: str) -> None:
+        """The trial's error says it."""
+
+    def complete(self) -> None:
+        """The worker reads the run folder."""
+
     def finish(self) -> None:
         """Nothing is open."""
 

@@ -7,6 +7,7 @@ from typing import Any
 from spermjax.config import Tracking
 from spermjax.tracking.console import Console
 from spermjax.tracking.jsonl import Jsonl, read
+from spermjax.tracking.tensorboard import TensorBoard
 from spermjax.tracking.tracker import Tracker, Trackers
 from spermjax.tracking.wandb import Wandb, wanted_mode
 
@@ -43,5 +44,7 @@ def open_trackers(
     trackers: list[Tracker] = [Jsonl(run, resume_step=resume_step)]
     if wanted_mode(tracking.wandb) != "disabled":
         trackers.append(Wandb(tracking, run, config))
+    if tracking.tensorboard:
+        trackers.append(TensorBoard(run, resume_step=resume_step))
     trackers.append(Console(first_step=resume_step or 0, total_steps=total_steps, metric=metric))
     return Trackers([*trackers, *others])

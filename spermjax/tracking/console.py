@@ -60,6 +60,12 @@ class Console:
     def summary(self, values: Mapping[str, float]) -> None:
         """Printed by the command, once the run is complete."""
 
+    def alert(self, title: str, text: str) -> None:
+        """Printed by the command, as the error that follows."""
+
+    def complete(self) -> None:
+        """Printed by the command."""
+
     def finish(self) -> None:
         if self._progress is not None:
             self._progress.stop()

@@ -66,6 +66,12 @@ class Jsonl:
         numbers = {name: _number(value) for name, value in values.items()}
         write_atomic(self._run / SUMMARY, json.dumps(numbers, indent=2, allow_nan=False) + "\n")
 
+    def alert(self, title: str, text: str) -> None:
+        """The error that follows is for whoever started the run."""
+
+    def complete(self) -> None:
+        """Nothing is left to write."""
+
     def finish(self) -> None:
         with writing(self._path):
             self._file.close()

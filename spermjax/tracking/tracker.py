@@ -23,6 +23,14 @@ class Tracker(Protocol):
         """Takes the numbers that stand for the whole run."""
         ...
 
+    def alert(self, title: str, text: str) -> None:
+        """Takes word of trouble, such as a loss that is not finite."""
+        ...
+
+    def complete(self) -> None:
+        """The run folder is whole: scores, explanations and report are in it."""
+        ...
+
     def finish(self) -> None:
         """Writes what is left and closes; called once, also after an error."""
         ...
@@ -45,6 +53,14 @@ class Trackers:
     def summary(self, values: Mapping[str, float]) -> None:
         for tracker in self._trackers:
             tracker.summary(values)
+
+    def alert(self, title: str, text: str) -> None:
+        for tracker in self._trackers:
+            tracker.alert(title, text)
+
+    def complete(self) -> None:
+        for tracker in self._trackers:
+            tracker.complete()
 
     def finish(self) -> None:
         with contextlib.ExitStack() as stack:

@@ -1,6 +1,8 @@
 """Weights & Biases: online with a key, offline without, and never in the way of training."""
 
 import contextlib
+import hashlib
+import json
 import logging
 import os
 import re
@@ -13,6 +15,7 @@ from jaxtyping import UInt8
 
 from spermjax.config import Tracking
 from spermjax.files import write_atomic
+from spermjax.tracking.publish import publish
 
 INIT_TIMEOUT_SECONDS = 10.0
 FINISH_TIMEOUT_SECONDS = 60.0
@@ -35,7 +38,7 @@ class Wandb:
 
     Args:
         tracking: project, tags and mode.
-        run: the run's folder; its name and its parent's become name and group.
+        run: the run's folder; its name becomes the run's; seeds and folds of one variant share a group.
         config: the experiment as JSON-able values.
     """
 
@@ -45,12 +48,14 @@ class Wandb:
         self._wandb = wandb
         self._said: set[str] = set()
         self._run = None
+        self._folder = run
         arguments: dict[str, Any] = {
             "id": _run_id(run),
             "dir": run,
             "project": tracking.project,
             "name": run.name,
-            "group": run.parent.name,
+            "group": _group(run, config),
+            "job_type": _job_type(config),
             "tags": list(tracking.tags),
             "config": dict(config),
         }
@@ -86,6 +91,16 @@ class Wandb:
                 artifact = self._wandb.Artifact(re.sub(r"[^\w.-]+", "_", name), type=kind)
                 artifact.add_dir(str(folder))
                 self._run.log_artifact(artifact)
+
+    def alert(self, title: str, text: str) -> None:
+        if self._run is not None:
+            with self._shielded("send an alert"):
+                self._run.alert(title=title, text=text, level="ERROR")
+
+    def complete(self) -> None:
+        if self._run is not None:
+            with self._shielded("publish tables and artifacts"):
+                publish(self._run, self._folder)
 
     def finish(self) -> None:
         if self._run is not None:
@@ -129,8 +144,23 @@ class Wandb:
 
 
 def _run_id(run: Path) -> str:
-    """The identity of this run on the server, the same after a resume."""
+    """The identity of this run on the server, the same after a resume; a sweep's agent hands one out."""
+    if "WANDB_SWEEP_ID" in os.environ and "WANDB_RUN_ID" in os.environ:
+        return os.environ["WANDB_RUN_ID"]
     path = run / "wandb" / "run_id"
     if not path.exists():
         write_atomic(path, os.urandom(8).hex())
     return path.read_text()
+
+
+def _group(run: Path, config: Mapping[str, Any]) -> str:
+    """One group for all seeds and folds of a variant: the experiment's name and a digest of the rest."""
+    rest = {name: value for name, value in config.items() if name not in ("seed", "tracking", "parallel")}
+    rest["data"] = {name: value for name, value in config.get("data", {}).items() if name != "fold"}
+    return f"{run.parent.name}-{hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:6]}"
+
+
+def _job_type(config: Mapping[str, Any]) -> str:
+    """`train`, or the fold where there are folds."""
+    data = config.get("data", {})
+    return f"fold-{data['fold']}" if data.get("split") == "kfold" else "train"

@@ -11,7 +11,7 @@ import numpy as np
 from spermjax.config import Experiment
 from spermjax.data.examples import Dataset, Examples, load
 from spermjax.data.task import Task
-from spermjax.errors import SpermjaxError
+from spermjax.errors import DivergenceError, SpermjaxError
 from spermjax.evaluate.classification import selection_metric
 from spermjax.report import build_report
 from spermjax.run import Run, create, find, write_json
@@ -95,7 +95,11 @@ def _fit(run: Run, experiment: Experiment, dataset: Dataset, trackers: Sequence[
     )
     with contextlib.ExitStack() as stack:
         stack.callback(tracker.finish)
-        outcome = fit(session, position, make_monitor(session), tracker)
+        try:
+            outcome = fit(session, position, make_monitor(session), tracker)
+        except DivergenceError as error:
+            tracker.alert("Training diverged", str(error))
+            raise
         if outcome.signum is None:
             trained = load_trained(run.path)
             scores = evaluate(trained, "validation", dataset=dataset)
@@ -105,6 +109,7 @@ def _fit(run: Run, experiment: Experiment, dataset: Dataset, trackers: Sequence[
                 | {f"{row['method']}/{row['metric']}": row["value"] for row in explanations.rows if row["n"]}
             )
             build_report(run.path)
+            tracker.complete()
     return outcome
 
 

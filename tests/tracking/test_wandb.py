@@ -5,13 +5,17 @@ import logging
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from spermjax.config import Tracking
+from spermjax.config import Experiment, Tracking
+from spermjax.run import write_json
+from spermjax.sweep.fields import put
 from spermjax.tracking import open_trackers, read
-from spermjax.tracking.wandb import Wandb, wanted_mode
+from spermjax.tracking.publish import precision_recall
+from spermjax.tracking.wandb import Wandb, _group, _job_type, _run_id, wanted_mode
 
 
 @pytest.fixture(autouse=True)
@@ -141,3 +145,67 @@ def test_disabled_imports_and_writes_nothing(tmp_path):
     )
     subprocess.run([sys.executable, "-c", code, tmp_path], check=True, capture_output=True)
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_seeds_and_folds_of_one_variant_share_a_group_and_each_fold_is_a_job_type():
+    def group(name="one", **changes):
+        experiment = put(Experiment(name="e"), changes)
+        return _group(Path("runs/e") / name, experiment.to_dict())
+
+    assert group() == group(seed=3) == group("two", **{"data.fold": 1})
+    assert group() != group(**{"model.depth": 2})
+    assert _job_type(put(Experiment(), {"data.split": "kfold", "data.fold": 2}).to_dict()) == "fold-2"
+
+
+def test_a_sweeps_agent_names_the_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
+    monkeypatch.setenv("WANDB_RUN_ID", "given")
+    assert _run_id(tmp_path / "run") == "given"
+
+
+def test_a_finished_run_publishes_tables_masks_and_lineage(tmp_path):
+    """Read back from the offline record."""
+    run = tmp_path / "phantom" / "run-0"
+    task = {"kind": "single_label", "names": ["a", "b"], "deciding_parts": {}}
+    write_json(run / "data.json", {"name": "phantom", "fingerprint": "f" * 64, "protocol": "official"})
+    write_json(run / "evaluation" / "validation.json", {"task": task, "confusion": {"label": [[3, 1], [0, 2]]}})
+    rows = ["label,probability_a,probability_b", "a,0.9,0.1", "a,0.8,0.2", "b,0.3,0.7"]
+    (run / "evaluation" / "validation.csv").write_text("\n".join(rows) + "\n")
+    (run / "explanations" / "validation").mkdir(parents=True)
+    cell = {"image": np.zeros((1, 8, 8, 3), np.uint8), "parts": np.full((1, 8, 8), 1, np.uint8)}
+    facts = {
+        "has_parts": np.ones(1, bool),
+        "id": np.array(["x"]),
+        "label": np.zeros(1, int),
+        "predicted": np.zeros(1, int),
+    }
+    maps = {
+        "probability": np.ones(1, np.float32),
+        "maps/rollout": np.random.default_rng(0).random((1, 8, 8), np.float32),
+    }
+    np.savez(run / "explanations" / "validation" / "examples.npz", **cell, **facts, **maps)
+    (run / "checkpoints" / "12").mkdir(parents=True)
+    (run / "checkpoints" / "12" / "state").write_text("numbers")
+    (run / "report").mkdir()
+    (run / "report" / "index.html").write_text("<p>report</p>")
+    tracker = Wandb(Tracking(wandb="offline"), run, {})
+    tracker.complete()
+    tracker.finish()
+    assert not tracker._said, "nothing went wrong"
+    _, text = offline_record(run)
+    for name in ("validation/confusion/label", "validation/precision_recall", "validation/predictions"):
+        assert name in text
+    for kind in ("dataset", "model", "report"):
+        assert f'"type":"{kind}"' in text.replace(" ", "")
+    assert list(run.glob("wandb/offline-run-*/files/media/images/mask/*.png")), "the part's mask is a layer"
+
+
+def test_precision_and_recall_are_of_each_class(tmp_path):
+    task = {"kind": "single_label", "names": ["a", "b"]}
+    rows = [
+        {"label": "a", "probability_a": "0.9", "probability_b": "0.1"},
+        {"label": "b", "probability_a": "0.8", "probability_b": "0.2"},
+        {"label": "a", "probability_a": "0.7", "probability_b": "0.3"},
+    ]
+    points = precision_recall(task, rows)
+    assert ("a", 1.0, pytest.approx(2 / 3), 0.7) in points and ("a", 0.5, 1.0, 0.9) in points
