@@ -17,22 +17,27 @@ from spermjax.parts import PARTS
 MOST_ROWS = 64
 
 
-def publish(wandb_run: Any, folder: Path) -> None:
+def publish(wandb_run: Any, folder: Path, step: int) -> None:
     """Sends a finished run's tables and artifacts.
 
     Args:
         wandb_run: open.
         folder: of the run.
+        step: of the last values, which the tables join.
     """
     for path in sorted(folder.glob("evaluation/*.json")):
         split, scores = path.stem, json.loads(path.read_text())
-        wandb_run.log({f"{split}/confusion/{name}": _confusion(scores, name) for name in scores["confusion"]})
+        wandb_run.log(
+            {f"{split}/confusion/{name}": _confusion(scores, name) for name in scores["confusion"]}, step=step
+        )
         curves = precision_recall(scores["task"], _rows(path.with_suffix(".csv")))
         if curves:
-            wandb_run.log({f"{split}/precision_recall": _table(("name", "recall", "precision", "threshold"), curves)})
+            wandb_run.log(
+                {f"{split}/precision_recall": _table(("name", "recall", "precision", "threshold"), curves)}, step=step
+            )
     for path in sorted(folder.glob("explanations/*/examples.npz")):
         with np.load(path, allow_pickle=False) as stored:
-            wandb_run.log({f"{path.parent.name}/predictions": _predictions(dict(stored))})
+            wandb_run.log({f"{path.parent.name}/predictions": _predictions(dict(stored))}, step=step)
     _lineage(wandb_run, folder)
 
 

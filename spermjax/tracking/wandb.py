@@ -48,7 +48,7 @@ class Wandb:
         self._wandb = wandb
         self._said: set[str] = set()
         self._run = None
-        self._folder = run
+        self._folder, self._step = run, 0
         arguments: dict[str, Any] = {
             "id": _run_id(run),
             "dir": run,
@@ -70,6 +70,7 @@ class Wandb:
                 self._run = wandb.init(mode="offline", settings=self._settings(), **arguments)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
+        self._step = int(step)
         if self._run is not None:
             with self._shielded("log"):
                 self._run.log({name: float(value) for name, value in values.items()}, step=int(step))
@@ -100,7 +101,7 @@ class Wandb:
     def complete(self) -> None:
         if self._run is not None:
             with self._shielded("publish tables and artifacts"):
-                publish(self._run, self._folder)
+                publish(self._run, self._folder, self._step)
 
     def finish(self) -> None:
         if self._run is not None:
