@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "score a run on a split, with intervals",
     "explain": "explain a run's predictions and measure the explanations",
     "report": "write a run's report again",
+    "export": "write a run's model for use elsewhere",
     "predict": "classify image files",
     "compare": "compare runs or a sweep: one table with tests, one page",
     "sync": "send runs that were recorded offline to Weights & Biases",

@@ -103,6 +103,8 @@ class Model:
     """Compile one block and loop over it: a deep model compiles faster. Parameters keep their names."""
     remat: bool = False
     """Compute a block's inner values again in the backward pass: less memory, more time."""
+    cbam: Literal["none", "last", "blocks"] = "none"
+    """Convolutional block attention of a convolutional network: on its last feature map, or in every block."""
     layer_scale: float | None = None
     """Initial value of LayerScale (Touvron et al. 2021), or none."""
     stochastic_depth: float = 0.0

@@ -15,7 +15,7 @@ from spermjax.interpret.metrics import METRICS
 from spermjax.models.attention import VARIANTS
 from spermjax.models.attention.options import parse_options
 from spermjax.models.build import MODELS, attention_layers
-from spermjax.models.named import sized
+from spermjax.models.named import CONVOLUTIONAL, sized
 from spermjax.train.patterns import parse_rates
 
 SHARES = (
@@ -159,13 +159,20 @@ def _attention_options(model: Model) -> Iterable[str]:
 
 def _relations(experiment: Experiment) -> Iterable[str]:
     data, model, guidance, optim = experiment.data, sized(experiment.model), experiment.guidance, experiment.optim
-    if model.patch_size > 0 and data.image_size % model.patch_size:
+    transformer = model.name not in CONVOLUTIONAL
+    if model.cbam != "none" and transformer:
+        yield f"--model.cbam is {model.cbam}, but {model.name} has no feature maps; choose {', '.join(CONVOLUTIONAL)}"
+    if model.stochastic_depth > 0 and model.name == "simple_cnn":
+        yield f"--model.stochastic-depth is {model.stochastic_depth}, but simple_cnn has no branches to skip"
+    if guidance.weight > 0 and not transformer:
+        yield f"--guidance.weight is {guidance.weight}, but {model.name} has no attention between patches to guide"
+    if transformer and model.patch_size > 0 and data.image_size % model.patch_size:
         yield (
             f"--model.patch-size {model.patch_size} doesn't divide --data.image-size {data.image_size}; "
             f"the nearest sizes are {data.image_size // model.patch_size * model.patch_size or model.patch_size} "
             f"and {(data.image_size // model.patch_size + 1) * model.patch_size}"
         )
-    if model.heads > 0 and model.width % model.heads:
+    if transformer and model.heads > 0 and model.width % model.heads:
         yield f"--model.heads {model.heads} doesn't divide --model.width {model.width}"
     if model.attention in VARIANTS:
         yield from _attention_options(model)

@@ -12,6 +12,9 @@ from spermjax.config import Model
 from spermjax.models.attention import VARIANTS
 from spermjax.models.attention.class_attention import ClassAttention
 from spermjax.models.attention.options import parse_options
+from spermjax.models.cnn.efficientnet import EfficientNet
+from spermjax.models.cnn.resnet import ResNet50
+from spermjax.models.cnn.simple import SimpleCnn
 from spermjax.models.named import sized
 from spermjax.models.readout import READERS
 from spermjax.models.vit import ViT
@@ -69,6 +72,44 @@ for _size in ("Ti", "S", "B"):
 def dinov2_vits14(config: Model, num_outputs: int, axis_name: str | None) -> nn.Module:
     """ViT-S/14 as DINOv2 trained it without labels (Oquab et al. 2024); weights by `--model.weights`."""
     return vit(config, num_outputs, axis_name)
+
+
+@MODELS.register("simple_cnn")
+def simple_cnn(config: Model, num_outputs: int, axis_name: str | None) -> nn.Module:
+    """Four convolutions with maxima between them."""
+    return SimpleCnn(num_outputs, **_convolutional(config, axis_name))
+
+
+@MODELS.register("efficientnet_b0")
+def efficientnet_b0(config: Model, num_outputs: int, axis_name: str | None) -> nn.Module:
+    """EfficientNet-B0 (Tan & Le 2019), with CBAM by `--model.cbam`."""
+    options = _convolutional(config, axis_name)
+    return EfficientNet(num_outputs, stochastic_depth=config.stochastic_depth, **options)
+
+
+@MODELS.register("efficientnet_lite0")
+def efficientnet_lite0(config: Model, num_outputs: int, axis_name: str | None) -> nn.Module:
+    """EfficientNet-B0 without squeeze-and-excitation and with ReLU6, padded as TensorFlow does."""
+    options = _convolutional(config, axis_name)
+    return EfficientNet(num_outputs, lite=True, stochastic_depth=config.stochastic_depth, **options)
+
+
+@MODELS.register("resnet50")
+def resnet50(config: Model, num_outputs: int, axis_name: str | None) -> nn.Module:
+    """ResNet-50 (He et al. 2016), with CBAM by `--model.cbam`."""
+    options = _convolutional(config, axis_name)
+    return ResNet50(num_outputs, stochastic_depth=config.stochastic_depth, **options)
+
+
+def _convolutional(config: Model, axis_name: str | None) -> dict[str, Any]:
+    return {
+        "cbam": config.cbam,
+        "dropout": config.dropout,
+        "mean": config.mean,
+        "std": config.std,
+        "axis_name": axis_name,
+        "dtype": jnp.dtype(config.dtype),
+    }
 
 
 def attention_layers(config: Model) -> int:

@@ -22,12 +22,19 @@ SIZES: dict[str, dict[str, Any]] = {
         "mean": IMAGENET_MEAN,
         "std": IMAGENET_STD,
     },
+    "efficientnet_b0": {"mean": IMAGENET_MEAN, "std": IMAGENET_STD},
+    "efficientnet_lite0": {"mean": (127 / 255,) * 3, "std": (128 / 255,) * 3},
+    "resnet50": {"mean": IMAGENET_MEAN, "std": IMAGENET_STD},
 }
 """Fields of `Model` by the name of the architecture."""
 
 for _size, (_width, _heads) in {"ti": (192, 3), "s": (384, 6), "b": (768, 12)}.items():
     for _patch in (16, 8, 4):
         SIZES[f"vit_{_size}_{_patch}"] = {"patch_size": _patch, "width": _width, "depth": 12, "heads": _heads}
+
+
+CONVOLUTIONAL = ("simple_cnn", "efficientnet_b0", "efficientnet_lite0", "resnet50")
+"""Architectures that have no patches, tokens or attention between them."""
 
 
 def sized(config: Model) -> Model:

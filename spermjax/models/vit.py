@@ -149,7 +149,7 @@ class ViT(nn.Module):
             tokens = tokens + jnp.asarray(sincos_2d(grid, self.width), self.dtype)
         if self.prefix:
             prefix = self.param("prefix", embedding_init, (self.prefix, self.width)).astype(self.dtype)
-            tokens = jnp.concatenate([jnp.broadcast_to(prefix, (len(tokens), *prefix.shape)), tokens], axis=1)
+            tokens = jnp.concatenate([jnp.broadcast_to(prefix, (tokens.shape[0], *prefix.shape)), tokens], axis=1)
         if self.positions == "learned":
             tokens = tokens + self.param("positions", embedding_init, tokens.shape[1:]).astype(self.dtype)
         return tokens

@@ -9,7 +9,10 @@ import flax.traverse_util
 import jax.numpy as jnp
 
 from spermjax.errors import DataError
+from spermjax.models.cnn.efficientnet import EfficientNet
+from spermjax.models.cnn.resnet import ResNet50
 from spermjax.models.pretrained.adapt import adapt
+from spermjax.models.pretrained.cnn_names import from_timm_efficientnet, from_timm_resnet
 from spermjax.models.pretrained.fetch import local_file
 from spermjax.models.pretrained.names import from_flax, from_timm
 from spermjax.models.pretrained.read import Weights, read_weights
@@ -31,7 +34,8 @@ def load_weights(
     Args:
         source: a `.safetensors` or `.npz` file, or its address with a checksum. A vision
             transformer's are known by timm's names (also DeiT, DINO, DINOv2), AugReg's
-            and big_vision's.
+            and big_vision's; EfficientNet's and ResNet's by timm's; every model's by its own,
+            as `spermjax export` writes them.
         model: that the weights belong to.
         variables: its own; shapes alone are enough where nothing is fresh.
         image_size: side of its images in pixels, which fixes the number of positions.
@@ -89,6 +93,8 @@ def _translated(weights: Weights, model: nn.Module, wanted: dict[str, Any], imag
     Raises:
         ValueError: the file is of another architecture.
     """
+    if len(weights.keys() & wanted.keys()) > len(weights) // 2:
+        return weights
     if isinstance(model, ViT):
         if "patch_embed.proj.weight" in weights:
             own = from_timm(weights, model.heads)
@@ -98,7 +104,11 @@ def _translated(weights: Weights, model: nn.Module, wanted: dict[str, Any], imag
             raise ValueError(f"it holds no vision transformer; its parameters are {_some(weights)}")
         side = image_size // model.patch_size
         return adapt(own, wanted, model.prefix, model.patch_size, (side, side))
-    raise ValueError(f"no published weights are known for {type(model).__name__}")
+    if isinstance(model, EfficientNet) and "conv_stem.weight" in weights:
+        return from_timm_efficientnet(weights)
+    if isinstance(model, ResNet50) and "layer1.0.conv1.weight" in weights:
+        return from_timm_resnet(weights)
+    raise ValueError(f"it holds no {type(model).__name__}; its parameters are {_some(weights)}")
 
 
 def _some(weights: Weights) -> str:

@@ -1,0 +1,1 @@
+"""Convolutional networks that the literature uses, with and without CBAM."""
