@@ -42,7 +42,7 @@ def export(trained: Trained, format: Format, out: Path | None = None, *, attenti
         The file.
 
     Raises:
-        ConfigError: attention is asked of a file of parameters.
+        ConfigError: attention is asked of a file of parameters, or flatbuffers is not installed.
         SpermjaxError: the file can't be written.
     """
     if attention and format == "safetensors":
@@ -62,7 +62,10 @@ def export(trained: Trained, format: Format, out: Path | None = None, *, attenti
         content = save(flat(trained.variables), metadata={key: json.dumps(value) for key, value in description.items()})
     else:
         exported = jax_export.export(jax.jit(_function(trained, attention)), platforms=PLATFORMS)(_images(size))
-        content = bytes(exported.serialize())
+        try:
+            content = bytes(exported.serialize())
+        except ImportError as error:
+            raise ConfigError("--format stablehlo needs flatbuffers: pip install 'spermjax[export]'") from error
     write_atomic(path, content)
     write_atomic(path.with_suffix(".json"), json.dumps(description, indent=2) + "\n")
     return path
