@@ -52,9 +52,9 @@ def cell(interval: Interval, digits: int = 3) -> str:
     """`0.912 [0.884, 0.935]`, without bounds where there are none; a dash where undefined."""
     if math.isnan(interval.value):
         return "-"
-    if math.isnan(interval.low):
-        return f"{interval.value:.{digits}f}"
-    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+    # Adding zero turns -0.0 into 0.0.
+    value, low, high = (round(number, digits) + 0.0 for number in (interval.value, interval.low, interval.high))
+    return f"{value:.{digits}f}" if math.isnan(low) else f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def header(comparison: Comparison) -> list[str]:
