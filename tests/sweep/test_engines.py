@@ -31,7 +31,7 @@ def write_sweep(folder: Path, **parameters) -> Path:
         "parameters": tiny,
     }
     path = folder / "sweep.yaml"
-    path.write_text(yaml.safe_dump(raw))
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
     return path
 
 
