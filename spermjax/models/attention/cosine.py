@@ -4,17 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from spermjax.models.attention.base import Given, Scoring
 from spermjax.models.attention.softmax import SoftmaxAttention
-
-
-def unit(x: Float[Array, "*lead channels"]) -> Float[Array, "*lead channels"]:
-    """Vectors scaled to length one; zero stays zero."""
-    return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-12)
 
 
 class CosineAttention(SoftmaxAttention):
@@ -33,7 +26,10 @@ class CosineAttention(SoftmaxAttention):
         start = nn.initializers.constant(jnp.log(self.initial_scale))
         log_scale = self.param("log_scale", start, (self.heads,))
         scale = jnp.exp(jnp.minimum(log_scale, jnp.log(100.0)))[:, None]
-        return Scoring(unit(given.query) * scale.astype(self.dtype), unit(given.key))
+        # To length sqrt(channels), by a norm that relevance propagation knows; the scale makes up for it.
+        norm = nn.RMSNorm(epsilon=1e-12, use_scale=False, dtype=self.dtype)
+        scale = scale / given.key.shape[-1]
+        return Scoring(norm(given.query) * scale.astype(self.dtype), norm(given.key))
 
     @classmethod
     def problems(cls, channels: int, options: Mapping[str, Any]) -> Iterable[str]:
