@@ -1,0 +1,219 @@
+"""How fast examples reach a training step, and whether the step waits for them.
+
+    python benchmarks/input_pipeline.py --json input_pipeline.json
+
+measures images per second of examples kept on the device, of examples streamed by
+grain, and of a torch DataLoader with torchvision's transforms on the same work (left
+out, with a message, where torch is not installed); and of the training step fed in
+both ways and not fed at all. All ways take turns within each round, and ratios are
+formed within a round, so that what else the machine does falls on all of them. Takes
+two minutes on two cores.
+"""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+from spermjax.config import Augment, Data, Experiment, Schedule
+from spermjax.data.augment import augment
+from spermjax.data.batch import BatchIndex, PackedBatch, unpack
+from spermjax.data.examples import Dataset, Examples
+from spermjax.data.pipeline import gather, training_batches, whole
+from spermjax.data.task import Task
+from spermjax.parallel import replicate
+from spermjax.train.keys import per_example
+from spermjax.train.session import build_session
+
+CLASSES = ("normal", "tapered", "pyriform", "amorphous")
+
+Way = Callable[[], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is measured."""
+
+    examples: int = 1024
+    """Examples in the split."""
+    image_size: int = 64
+    """Side in pixels."""
+    batch_size: int = 64
+    """Examples in a batch."""
+    batches: int = 8
+    """Batches a way gives in each round."""
+    rounds: int = 7
+    """How often all ways take their turn."""
+    workers: int = 2
+    """Workers of the torch DataLoader, which is also measured without any."""
+    json: Path | None = None
+    """Write the numbers here."""
+
+
+def main(settings: Settings) -> None:
+    """Measures all ways in turns, prints a table and writes the numbers."""
+    ways = {**spermjax_ways(settings), **torch_ways(settings)}
+    seconds = {name: [] for name in ways}
+    for way in ways.values():
+        way()  # compiles, starts workers
+    for _ in range(settings.rounds):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            for _ in range(settings.batches):
+                way()
+            seconds[name].append(time.perf_counter() - start)
+    count = settings.batches * settings.batch_size
+    rates = {name: count / np.array(taken) for name, taken in seconds.items()}
+    step = rates["training step, not fed"]
+    rows = {
+        name: {"images_per_second": spread(rate), "of_the_step_not_fed": spread(rate / step)}
+        for name, rate in rates.items()
+    }
+    print(f"{'':42}{'images/s':>22}{'of the step not fed':>26}")
+    for name, row in rows.items():
+        print(f"{name:42}{words(row['images_per_second'], 0):>22}{words(row['of_the_step_not_fed'], 2):>26}")
+    if settings.json:
+        machine = {"cores": os.cpu_count(), "device": jax.devices()[0].device_kind, "jax": jax.__version__}
+        stored = dataclasses.asdict(settings) | {"json": str(settings.json)}
+        settings.json.write_text(json.dumps({"settings": stored, "machine": machine, "ways": rows}, indent=2) + "\n")
+
+
+def spread(values: np.ndarray) -> dict[str, float]:
+    """Median, least and largest over the rounds."""
+    return {"median": float(np.median(values)), "least": float(values.min()), "largest": float(values.max())}
+
+
+def words(value: dict[str, float], digits: int) -> str:
+    """`1200 [1100, 1300]`."""
+    return f"{value['median']:.{digits}f} [{value['least']:.{digits}f}, {value['largest']:.{digits}f}]"
+
+
+def examples_of(settings: Settings) -> Examples:
+    """Noise with masks: how fast it moves does not depend on what it shows."""
+    rng, count, side = np.random.default_rng(0), settings.examples, settings.image_size
+    return Examples(
+        image=rng.integers(0, 256, (count, side, side, 3), np.uint8),
+        parts=rng.integers(0, 64, (count, side, side), np.uint8),
+        has_parts=np.ones(count, bool),
+        label=rng.integers(0, len(CLASSES), count).astype(np.int32),
+        id=tuple(str(number) for number in range(count)),
+        group=tuple(str(number) for number in range(count)),
+    )
+
+
+def spermjax_ways(settings: Settings) -> dict[str, Way]:
+    """Batches, augmented on the device, and training steps."""
+    examples = examples_of(settings)
+    keys = per_example(jax.random.key(0), np.arange(settings.batch_size))
+    stored = jax.device_put(whole(examples))
+
+    @jax.jit
+    def from_batch(packed: PackedBatch):
+        return augment(keys, unpack(packed), Augment())
+
+    @jax.jit
+    def from_index(chosen: BatchIndex, stored: PackedBatch):
+        return augment(keys, unpack(gather(stored, chosen.index)), Augment())
+
+    streamed = training_batches(examples, settings.batch_size, 0)
+    chosen = training_batches(examples, settings.batch_size, 0, yields="index")
+    placed = jax.device_put(gather(examples, np.arange(settings.batch_size)))
+    return {
+        "on the device, augmented": lambda: jax.block_until_ready(from_index(next(chosen), stored)),
+        "streamed, augmented": lambda: jax.block_until_ready(from_batch(next(streamed))),
+        "streamed, not augmented": lambda: next(streamed),
+        "training step, not fed": training(settings, examples, "stream", lambda: placed),
+        "training step, on the device": training(settings, examples, "device", lambda: next(chosen)),
+        "training step, streamed": training(settings, examples, "stream", lambda: next(streamed)),
+    }
+
+
+def training(settings: Settings, examples: Examples, feed: Any, following: Callable[[], Any]) -> Way:
+    """A way that takes one step of the default model with what `following` gives."""
+    experiment = Experiment(
+        data=Data(image_size=settings.image_size, feed=feed),
+        schedule=Schedule(batch_size=settings.batch_size, steps=1_000_000),
+    )
+    dataset = Dataset(
+        name="noise",
+        task=Task("single_label", CLASSES, {}),
+        splits={"train": examples},
+        fingerprint="",
+        protocol="",
+        licence="",
+        citation="",
+    )
+    session = build_session(experiment, dataset)
+    state = replicate(session.initial_state(), session.devices)
+
+    def step() -> None:
+        nonlocal state
+        state, metrics = session.train_step(state, following())
+        jax.block_until_ready(metrics)
+
+    return step
+
+
+def torch_ways(settings: Settings) -> dict[str, Way]:
+    """The same flips, turns, shifts and intensities by torchvision, from images decoded in memory."""
+    if not all(importlib.util.find_spec(name) for name in ("torch", "torchvision")):
+        print("torch and torchvision are not installed here, so their DataLoader is left out.")
+        return {}
+    import torch
+    from torchvision import tv_tensors
+    from torchvision.transforms import v2
+
+    config, examples = Augment(), examples_of(settings)
+    image = torch.from_numpy(examples.image).permute(0, 3, 1, 2).contiguous()
+    parts = torch.from_numpy(examples.parts)[:, None]
+    transform = v2.Compose(
+        [
+            v2.RandomHorizontalFlip(),
+            v2.RandomAffine(
+                degrees=config.rotate,
+                translate=(config.shift, config.shift),
+                scale=(1 - config.scale, 1 + config.scale),
+                interpolation=v2.InterpolationMode.BILINEAR,
+            ),
+            v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
+            v2.ColorJitter(brightness=config.brightness, contrast=config.contrast),
+        ]
+    )
+
+    class Augmented(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return len(image)
+
+        def __getitem__(self, index: int):
+            changed = transform(tv_tensors.Image(image[index]), tv_tensors.Mask(parts[index]))
+            return (*changed, int(examples.label[index]))
+
+    def endless(workers: int) -> Iterator[Any]:
+        loader = torch.utils.data.DataLoader(
+            Augmented(),
+            settings.batch_size,
+            shuffle=True,
+            drop_last=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            multiprocessing_context="spawn" if workers else None,  # JAX has threads, which a fork would not survive.
+        )
+        while True:
+            yield from loader
+
+    return {
+        f"torch DataLoader, {workers} workers, augmented": endless(workers).__next__
+        for workers in sorted({0, settings.workers})
+    }
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
