@@ -5,13 +5,15 @@
 measures images per second of examples kept on the device, of examples streamed by
 grain, and of a torch DataLoader with torchvision's transforms on the same work (left
 out, with a message, where torch is not installed); and of the training step fed in
-both ways and not fed at all. All ways take turns within each round, and ratios are
-formed within a round, so that what else the machine does falls on all of them. Takes
-two minutes on two cores.
+both ways and not fed at all, with the share of its time that it waits for its input.
+All ways take turns within each round, and ratios are formed within a round, so that
+what else the machine does falls on all of them. Takes a minute and a half on two cores.
 """
 
 import dataclasses
+import functools
 import importlib.util
+import itertools
 import json
 import os
 import time
@@ -31,7 +33,7 @@ from spermjax.data.pipeline import gather, training_batches, whole
 from spermjax.data.task import Task
 from spermjax.parallel import replicate
 from spermjax.train.keys import per_example
-from spermjax.train.session import build_session
+from spermjax.train.session import Session, build_session
 
 CLASSES = ("normal", "tapered", "pyriform", "amorphous")
 
@@ -48,9 +50,9 @@ class Settings:
     """Side in pixels."""
     batch_size: int = 64
     """Examples in a batch."""
-    batches: int = 8
+    batches: int = 4
     """Batches a way gives in each round."""
-    rounds: int = 7
+    rounds: int = 5
     """How often all ways take their turn."""
     workers: int = 2
     """Workers of the torch DataLoader, which is also measured without any."""
@@ -77,9 +79,14 @@ def main(settings: Settings) -> None:
         name: {"images_per_second": spread(rate), "of_the_step_not_fed": spread(rate / step)}
         for name, rate in rates.items()
     }
-    print(f"{'':42}{'images/s':>22}{'of the step not fed':>26}")
+    for name, way in ways.items():
+        if isinstance(way, Training):
+            rows[name]["waiting_for_input"] = spread(np.array(way.waited[1:]) / np.array(way.taken[1:]))
+    print(f"{'':42}{'images/s':>24}{'of the step not fed':>26}{'share of time waiting':>32}")
     for name, row in rows.items():
-        print(f"{name:42}{words(row['images_per_second'], 0):>22}{words(row['of_the_step_not_fed'], 2):>26}")
+        waiting = words(row["waiting_for_input"], 5) if "waiting_for_input" in row else ""
+        rate, share = words(row["images_per_second"], 0), words(row["of_the_step_not_fed"], 2)
+        print(f"{name:42}{rate:>24}{share:>26}{waiting:>32}")
     if settings.json:
         machine = {"cores": os.cpu_count(), "device": jax.devices()[0].device_kind, "jax": jax.__version__}
         stored = dataclasses.asdict(settings) | {"json": str(settings.json)}
@@ -119,25 +126,55 @@ def spermjax_ways(settings: Settings) -> dict[str, Way]:
     def from_batch(packed: PackedBatch):
         return augment(keys, unpack(packed), Augment())
 
-    @jax.jit
-    def from_index(chosen: BatchIndex, stored: PackedBatch):
-        return augment(keys, unpack(gather(stored, chosen.index)), Augment())
+    @functools.partial(jax.jit, static_argnums=2)
+    def from_index(chosen: BatchIndex, stored: PackedBatch, how: Augment):
+        return augment(keys, unpack(gather(stored, chosen.index)), how)
+
+    def indices():
+        return training_batches(examples, settings.batch_size, 0, yields="index")
 
     streamed = training_batches(examples, settings.batch_size, 0)
-    chosen = training_batches(examples, settings.batch_size, 0, yields="index")
+    chosen = indices()
     placed = jax.device_put(gather(examples, np.arange(settings.batch_size)))
+    plain, microscope = Augment(), Augment(randaugment=2)
     return {
-        "on the device, augmented": lambda: jax.block_until_ready(from_index(next(chosen), stored)),
+        "on the device, augmented": lambda: jax.block_until_ready(from_index(next(chosen), stored, plain)),
+        "on the device, RandAugment of 2 besides": lambda: jax.block_until_ready(
+            from_index(next(chosen), stored, microscope)
+        ),
         "streamed, augmented": lambda: jax.block_until_ready(from_batch(next(streamed))),
         "streamed, not augmented": lambda: next(streamed),
-        "training step, not fed": training(settings, examples, "stream", lambda: placed),
-        "training step, on the device": training(settings, examples, "device", lambda: next(chosen)),
-        "training step, streamed": training(settings, examples, "stream", lambda: next(streamed)),
+        "training step, not fed": Training(settings, examples, "stream", itertools.repeat(placed)),
+        "training step, on the device": Training(settings, examples, "device", indices()),
+        "training step, streamed": Training(
+            settings, examples, "stream", training_batches(examples, settings.batch_size, 0)
+        ),
     }
 
 
-def training(settings: Settings, examples: Examples, feed: Any, following: Callable[[], Any]) -> Way:
-    """A way that takes one step of the default model with what `following` gives."""
+class Training:
+    """A way that takes steps of the default model with what `batches` gives.
+
+    Attributes:
+        waited, taken: seconds of each step that went by before it had its batch, and all.
+    """
+
+    def __init__(self, settings: Settings, examples: Examples, feed: Any, batches: Iterator[Any]):
+        self.session = session_of(settings, examples, feed)
+        self.state = replicate(self.session.initial_state(), self.session.devices)
+        self.batches, self.waited, self.taken = batches, [], []
+
+    def __call__(self) -> None:
+        start = time.perf_counter()
+        batch = next(self.batches)
+        self.waited.append(time.perf_counter() - start)
+        self.state, metrics = self.session.train_step(self.state, batch)
+        jax.block_until_ready(metrics)
+        self.taken.append(time.perf_counter() - start)
+
+
+def session_of(settings: Settings, examples: Examples, feed: Any) -> Session:
+    """The default model on these examples."""
     experiment = Experiment(
         data=Data(image_size=settings.image_size, feed=feed),
         schedule=Schedule(batch_size=settings.batch_size, steps=1_000_000),
@@ -151,15 +188,32 @@ def training(settings: Settings, examples: Examples, feed: Any, following: Calla
         licence="",
         citation="",
     )
-    session = build_session(experiment, dataset)
-    state = replicate(session.initial_state(), session.devices)
+    return build_session(experiment, dataset)
 
-    def step() -> None:
-        nonlocal state
-        state, metrics = session.train_step(state, following())
-        jax.block_until_ready(metrics)
 
-    return step
+@dataclasses.dataclass(frozen=True)
+class Augmented:
+    """A map-style data set of torch, here so that its workers can be sent it.
+
+    Attributes:
+        image, parts: tensors, `uint8[n, channels, side, side]`.
+        label: classes.
+        transform: of an image and its masks.
+    """
+
+    image: Any
+    parts: Any
+    label: np.ndarray
+    transform: Any
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any, int]:
+        from torchvision import tv_tensors
+
+        image, parts = self.transform(tv_tensors.Image(self.image[index]), tv_tensors.Mask(self.parts[index]))
+        return image, parts, int(self.label[index])
 
 
 def torch_ways(settings: Settings) -> dict[str, Way]:
@@ -188,17 +242,11 @@ def torch_ways(settings: Settings) -> dict[str, Way]:
         ]
     )
 
-    class Augmented(torch.utils.data.Dataset):
-        def __len__(self) -> int:
-            return len(image)
-
-        def __getitem__(self, index: int):
-            changed = transform(tv_tensors.Image(image[index]), tv_tensors.Mask(parts[index]))
-            return (*changed, int(examples.label[index]))
+    augmented = Augmented(image, parts, examples.label, transform)
 
     def endless(workers: int) -> Iterator[Any]:
         loader = torch.utils.data.DataLoader(
-            Augmented(),
+            augmented,
             settings.batch_size,
             shuffle=True,
             drop_last=True,

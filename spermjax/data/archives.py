@@ -67,8 +67,16 @@ def find_archive(source: Path) -> Path | None:
     return archives[0] if archives else None
 
 
-def unpack(archive: Path, folder: Path) -> None:
+def unpack(archive: Path, folder: Path, *, skip_damaged: bool = False) -> dict[str, str]:
     """Unpacks a zip or rar archive into an empty folder.
+
+    Args:
+        archive: the archive.
+        folder: where to.
+        skip_damaged: leave out files of a zip that can't be unpacked.
+
+    Returns:
+        What was left out, by its name in the archive, and why.
 
     Raises:
         DataError: naming everything in it that points out of the folder, is a link, is
@@ -76,9 +84,9 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     if not zipfile.is_zipfile(archive):
         _unpack_rar(archive, folder)
-        return
+        return {}
     try:
-        _unpack_zip(archive, folder)
+        return _unpack_zip(archive, folder, skip_damaged)
     except zipfile.BadZipFile as error:
         raise DataError(f"{archive} is damaged ({error}); get the archive again.") from error
 
@@ -88,7 +96,7 @@ def _is_archive(path: Path) -> bool:
         return file.read(len(_RAR)) == _RAR or zipfile.is_zipfile(path)
 
 
-def _unpack_zip(archive: Path, folder: Path) -> None:
+def _unpack_zip(archive: Path, folder: Path, skip_damaged: bool) -> dict[str, str]:
     with zipfile.ZipFile(archive) as content:
         members = content.infolist()
         found = _unsafe(member.filename for member in members)
@@ -101,12 +109,16 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
         needed, free = sum(member.file_size for member in members), shutil.disk_usage(folder).free
         if needed > free:
             raise DataError(f"{archive} unpacks to {needed >> 20} MiB, but {folder.parent} has {free >> 20} MiB free.")
+        damaged = {}
         for member in members:
             try:
                 content.extract(member, folder)
             except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-                found.append(f"{member.filename!r} is damaged ({error})")
-        _refuse(archive, found)
+                damaged[member.filename] = f"{member.filename!r} is damaged ({error})"
+                (folder / member.filename).unlink(missing_ok=True)  # What came before the damage.
+        if not skip_damaged:
+            _refuse(archive, list(damaged.values()), "--skip-bad leaves out what is damaged.")
+        return damaged
 
 
 def _unpack_rar(archive: Path, folder: Path) -> None:
@@ -145,11 +157,11 @@ def _unsafe(names: Iterable[str]) -> list[str]:
     return found
 
 
-def _refuse(archive: Path, found: list[str]) -> None:
+def _refuse(archive: Path, found: list[str], hint: str = "") -> None:
     if found:
         listed = "\n".join(f"  - {problem}" for problem in found[:_SHOWN])
         more = f"\n  and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise DataError(
             f"{archive} is not unpacked ({len(found)} problem{'s' * (len(found) > 1)}); nothing was written.\n"
-            f"{listed}{more}\nGet the archive again from where it was published."
+            f"{listed}{more}\nGet the archive again from where it was published. {hint}".rstrip()
         )

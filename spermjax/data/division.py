@@ -67,6 +67,12 @@ def leakage(groups: Mapping[str, Sequence[str]]) -> str:
     Args:
         groups: for each split the groups of its examples.
     """
+    everyone = [group for own in groups.values() for group in own]
+    if len(set(everyone)) == len(everyone):
+        return (
+            "may leak: every image is its own group, so it is not known which show one cell; give duplicates by "
+            "--data.groups (spermjax data check NAME --out DIR writes the file)"
+        )
     trained = set(groups["train"])
     counts = [
         f"{sum(group in trained for group in own)} of {len(own)} {split}"

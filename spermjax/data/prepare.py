@@ -87,11 +87,11 @@ def prepare(
             f"Data set {name!r}: {lacking} {cls.MANUAL_DOWNLOAD_INSTRUCTIONS} "
             f"Then: spermjax data prepare {name} --manual-dir DIR"
         )
-    with _source(cls, name, manual_dir, data_dir) as root:
+    with _source(cls, name, manual_dir, data_dir, skip_bad) as (root, damaged):
         builder = cls.open(data_dir, configuration, root)
         fingerprint = _source_fingerprint(builder, root)
         if _stored_fingerprint(builder) != fingerprint or overwrite:
-            skipped = _check(builder, name, root, skip_bad, progress)
+            skipped = damaged + _check(builder, name, root, skip_bad, progress)
             with _private_folder(data_dir, f"preparing-{builder.info.full_name}", name) as workspace:
                 stored = _stored_fingerprint(builder)
                 if stored != fingerprint or overwrite:
@@ -131,10 +131,12 @@ def _stored_fingerprint(builder: SpermBuilder) -> str | None:
 
 
 @contextlib.contextmanager
-def _source(cls: type[SpermBuilder], name: str, manual_dir: Path | None, data_dir: Path) -> Iterator[Path]:
-    """The root of a set's source files; those of an archive are there as long as the context lasts."""
+def _source(
+    cls: type[SpermBuilder], name: str, manual_dir: Path | None, data_dir: Path, skip_bad: bool
+) -> Iterator[tuple[Path, list[Problem]]]:
+    """The root of a set's source files, those of an archive as long as the context lasts; and what the archive lost."""
     if manual_dir is None or not cls.needs_archive():
-        yield cls.root(None)
+        yield cls.root(None), []
         return
     source = Path(manual_dir).expanduser()
     try:
@@ -145,11 +147,12 @@ def _source(cls: type[SpermBuilder], name: str, manual_dir: Path | None, data_di
     except OSError as error:
         raise DataError(f"The manual directory {source} of {name!r} can't be read ({error.strerror}).") from error
     if archive is None:
-        yield cls.root(source)
+        yield cls.root(source), []
         return
     with _private_folder(data_dir, f"unpacking-{name}", name) as folder:
-        unpack(archive, folder)
-        yield cls.root(folder)
+        damaged = unpack(archive, folder, skip_damaged=skip_bad)
+        lost = [Problem(f"{archive}: {message}", (member,)) for member, message in damaged.items()]
+        yield cls.root(folder), lost
 
 
 def _source_fingerprint(builder: SpermBuilder, root: Path) -> str:

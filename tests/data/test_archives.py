@@ -1,5 +1,6 @@
 """Archives as published: the same set comes out as of the unpacked folder, and nothing lands outside."""
 
+import csv
 import shutil
 import stat
 import struct
@@ -143,6 +144,26 @@ def test_damaged_members_are_all_named(tmp_path):
     archive.write_bytes(damaged)
     message = refused(archive, tmp_path / "data" / "in")
     assert "'a.txt' is damaged" in message and "(2 problems)" in message
+
+
+def test_damaged_members_are_left_out_on_request_and_listed(source, tmp_path):
+    """What remains is what would remain of a folder without the file, and the list names the file."""
+    files = contents(source)
+    archive, lost = tmp_path / "HuSHeM.zip", sorted(name for name in files if name.lower().endswith(".bmp"))[0]
+    with zipfile.ZipFile(archive, "w") as writer:  # Stored, so that one flipped bit is one bad checksum.
+        for name, content in files.items():
+            writer.writestr(name, content)
+        at = writer.getinfo(lost).header_offset
+    damaged = bytearray(archive.read_bytes())
+    damaged[at + 30 + len(lost) + 100] ^= 255
+    archive.write_bytes(damaged)
+    with pytest.raises(DataError, match="--skip-bad leaves out what is damaged"):
+        prepare("hushem", archive, tmp_path / "data", progress=False)
+    prepared = prepare("hushem", archive, tmp_path / "data", skip_bad=True, progress=False)
+    assert prepared.builder.info.splits["full"].num_examples == len(files) - 1
+    assert prepared.skipped is not None
+    (row,) = csv.DictReader(prepared.skipped.open())
+    assert row["left_out"] == lost and "is damaged" in row["problem"]
 
 
 @pytest.mark.parametrize("length", [40, 3000])

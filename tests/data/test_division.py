@@ -65,3 +65,9 @@ def test_literature_s_split_is_that_of_single_images():
 def test_leakage_is_counted_in_examples():
     groups = {"train": ["a", "b"], "validation": ["a", "a", "c"], "test": ["d"]}
     assert leakage(groups).startswith("LEAKS: 2 of 3 validation and 0 of 1 test")
+
+
+def test_without_known_duplicates_the_leak_is_said_to_be_unknown():
+    alone = {"train": ["a", "b"], "validation": ["c"], "test": ["d"]}
+    assert "--data.groups" in leakage(alone) and "LEAKS" not in leakage(alone)
+    assert "1 of 1 validation" in leakage(alone | {"validation": ["a"]})
