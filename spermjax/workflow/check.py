@@ -33,4 +33,5 @@ def check(name: str, manual_dir: Path | None, data_dir: Path | None, out: Path) 
             splits.append(split)
             labels.append(names[record["label"]] if names else " ".join(map(str, record["attributes"].values())))
     pairs = find_duplicates(images)
-    return write_report(out, pairs, images, ids, labels, splits=splits if len(set(splits)) > 1 else None, groups=groups)
+    given = splits if len(set(splits)) > 1 else None
+    return write_report(out, pairs, images, ids, labels, splits=given, groups=groups, title=name)
