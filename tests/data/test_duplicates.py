@@ -207,9 +207,9 @@ def test_smids_sample(assets):
             images.append(np.asarray(image.convert("RGB")))
     count = len(images)
     images += [np.ascontiguousarray(np.rot90(image[12:, 9:], 1)) for image in images[:10]]
-    start = time.perf_counter()
+    start = time.process_time()
     found = {(pair.a, pair.b): pair for pair in find_duplicates(images)}
-    assert time.perf_counter() - start < 60
+    assert time.process_time() - start < 60
     same = {
         (a, b)
         for a in range(count)

@@ -186,6 +186,6 @@ def test_wrong_input_is_named():
 def test_intervals_of_a_large_split_take_seconds():
     rng = np.random.default_rng(4)
     label = rng.integers(0, 4, 3000)
-    start = time.perf_counter()
+    start = time.process_time()
     score(CLASSES, rng.normal(size=(3000, 4)) + np.eye(4)[label], label)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20

@@ -1,5 +1,6 @@
 """Witness: PyTorch with timm, captum, pytorch-grad-cam and Chefer's code, through the numbers in `golden/`."""
 
+import functools
 import re
 
 import jax
@@ -24,9 +25,20 @@ from tests.models.golden import NAMES
 pytestmark = pytest.mark.golden
 
 
+@functools.partial(jax.jit, static_argnames=("model", "method", "options"))
+def _natives(model, method, options, variables, images, targets):
+    return [METHODS[method].native(model, variables, images, targets, **dict(each)) for each in options]
+
+
+def natives(golden, method, options, targets=None):
+    """The method's maps with each of several options, in one program."""
+    options = tuple(tuple(each.items()) for each in options)
+    targets = golden.targets if targets is None else targets
+    return _natives(golden.model, method, options, golden.variables, golden.images, targets)
+
+
 def native(golden, method, targets=None, **options):
-    run = jax.jit(lambda variables, x, t: METHODS[method].native(golden.model, variables, x, t, **options))
-    return run(golden.variables, golden.images, golden.targets if targets is None else targets)
+    return natives(golden, method, [options], targets)[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -44,12 +56,14 @@ def test_attention_and_its_gradients_in_one_pass(golden, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_raw_attention(golden, name):
     model = golden(name)
-    close_to_maximum(native(model, "raw_attention"), model.maps["own:raw_last_cls_mean"])
+    expected = dict(enumerate(np.moveaxis(model.maps["own:raw_last_cls_heads"], 1, 0)))
+    expected["mean"] = model.maps["own:raw_last_cls_mean"]
     if name != "gap":
-        close_to_maximum(native(model, "raw_attention", fusion="max"), model.maps["own:raw_last_cls_max"])
-    heads = model.maps["own:raw_last_cls_heads"]
-    for head in range(heads.shape[1]):
-        close_to_maximum(native(model, "raw_attention", fusion=head), heads[:, head])
+        expected["max"] = model.maps["own:raw_last_cls_max"]
+    for actual, map in zip(
+        natives(model, "raw_attention", [{"fusion": fusion} for fusion in expected]), expected.values(), strict=True
+    ):
+        close_to_maximum(actual, map)
 
 
 @pytest.mark.parametrize("name", ["cls", "rand"])
@@ -59,9 +73,10 @@ def test_rollout_with_normalised_rows(golden, name):
     attention = jnp.asarray(model.forward["attn"])
     keys = [key for key in model.maps if key.startswith("own:rollout_rownorm_")]
     assert keys
-    for key in keys:
-        fusion, ratio = re.fullmatch(r"own:rollout_rownorm_(\w+)_dr([\d.]+)", key).groups()
-        close_to_maximum(native(model, "rollout", fusion=fusion, discard_ratio=float(ratio)), model.maps[key])
+    of_keys = [re.fullmatch(r"own:rollout_rownorm_(\w+)_dr([\d.]+)", key).groups() for key in keys]
+    options = [{"fusion": fusion, "discard_ratio": float(ratio)} for fusion, ratio in of_keys]
+    for key, actual in zip(keys, natives(model, "rollout", options), strict=True):
+        close_to_maximum(actual, model.maps[key])
     for start in (0, 1):
         expected = model.maps[f"ref:chefer_repo_rollout_start{start}"]
         close_to_maximum(rollout_map(attention, spec, start_layer=start), expected)

@@ -129,8 +129,9 @@ def test_full_disk_ends_with_the_path_and_keeps_the_checkpoint(small_run, tmp_pa
         "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000));"
         "sys.exit(spermjax.cli.main(sys.argv[1:]))"
     )
-    words = ["train", str(path), "--model.width", "64", "--tracking.wandb", "disabled"]
-    environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false"}
+    words = ["train", str(path), "--tracking.wandb", "disabled"]
+    # What the fixture compiled is read, and nothing is left half written for other tests.
+    environment = {**os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
     full = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, env=environment)
     assert full.returncode == 2, full.stderr
     # What the checkpoint library's threads print comes before; the last word is ours.
