@@ -27,14 +27,17 @@ def legrad_layers(
     """
     spec = attention_spec(model, images)
     program, values, slots = trace_model(model, variables, images, (ATTENTION, FEATURES))
-    outputs = slots.layers(FEATURES, "output")
+    outputs, attentions = slots.layers(FEATURES, "output"), slots.layers(ATTENTION, "weights")
+    # Attention behind the blocks gives the logits themselves.
+    behind = [slots.logits] * (len(attentions) - len(outputs))
     maps = []
-    for attention, output in zip(slots.layers(ATTENTION, "weights"), outputs, strict=True):
+    for attention, output in zip(attentions, [*outputs, *behind], strict=True):
 
         def reading(weights: Float[Array, "batch heads queries keys"], attention=attention, output=output):
-            [tokens] = program.replay(values, {attention: weights}, [output])
-            [logits] = program.replay(values, {outputs[-1]: tokens}, [slots.logits])
-            return select(logits, targets).sum()
+            [read] = program.replay(values, {attention: weights}, [output])
+            if output != slots.logits:
+                [read] = program.replay(values, {outputs[-1]: read}, [slots.logits])
+            return select(read, targets).sum()
 
         gradient = jax.nn.relu(jax.grad(reading)(values[attention]))
         maps.append(gradient.mean(axis=(1, 2))[:, spec.prefix :])

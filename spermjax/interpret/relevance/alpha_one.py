@@ -4,8 +4,8 @@ Linear maps share relevance among their positive contributions (Bach et al. 2015
 alpha 1, beta 0), the first of them by the rule for bounded pixels (Montavon et al.
 2017, z^B). Products of two activations share it by contribution, half to each factor.
 Residual sums share it by contribution and are rescaled so that each branch gets its
-share of the example's relevance. Norms and activations pass it on unchanged, biases
-take none.
+share of the example's relevance. Norms, what makes weights of attention scores, and
+activations pass it on unchanged, biases take none.
 """
 
 import contextlib
@@ -19,17 +19,22 @@ from jaxtyping import Array
 from spermjax.errors import ConfigError
 from spermjax.interpret.program import norm_as_one
 from spermjax.interpret.relevance.backward import Message, Rule, Rules, Step, differentiate
+from spermjax.models.attention.base import ScoredAttention
 
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
 
 
 @contextlib.contextmanager
 def norms_as_one() -> Iterator[None]:
-    """While it lasts, a traced norm is one operation, through which relevance passes unchanged."""
+    """While it lasts, a traced norm is one operation, through which relevance passes unchanged.
+
+    So is a variant's way from attention scores to weights, which may sort them.
+    """
 
     def intercept(function: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         after = function(*args, **kwargs)
-        if isinstance(context.module, NORMS) and context.method_name == "__call__":
+        is_norm = isinstance(context.module, NORMS) and context.method_name == "__call__"
+        if is_norm or (isinstance(context.module, ScoredAttention) and context.method_name == "normalise"):
             return norm_as_one.bind(args[0], after)
         return after
 
@@ -141,8 +146,9 @@ def _fold(message: Message, shape: tuple[int, ...]) -> Message:
     """Sums over axes along which an operand of this shape was stretched."""
     if message.shape == shape:
         return message
-    axes = tuple(i for i, (long, short) in enumerate(zip(message.shape, shape, strict=False)) if long != short)
-    return message.sum(axis=axes, keepdims=True).reshape(shape)
+    lead = message.ndim - len(shape)
+    axes = tuple(i for i, long in enumerate(message.shape) if i < lead or long != shape[i - lead])
+    return message.sum(axis=axes).reshape(shape)
 
 
 def difference(step: Step, messages: list[Message | None]) -> list[Message | None]:
@@ -189,10 +195,13 @@ def refuse(step: Step, messages: list[Message | None]) -> list[Message | None]:
 
 
 STRUCTURE = (
-    *("reshape", "transpose", "squeeze", "slice", "broadcast_in_dim", "concatenate", "convert_element_type", "copy"),
-    *("select_n", "pad", "rev", "gather", "dynamic_slice", "expand_dims", "split"),
+    *("reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "convert_element_type", "copy"),
+    *("slice", "dynamic_slice", "split", "concatenate", "select_n", "pad", "rev", "gather", "scatter"),
 )
-ACTIVATIONS = ("exp", "exp2", "logistic", "tanh", "erf", "erfc", "max", "min", "neg", "integer_pow", "square", "log1p")
+ACTIVATIONS = (
+    *("exp", "exp2", "expm1", "log1p", "logistic", "tanh", "erf", "erfc"),
+    *("max", "min", "neg", "integer_pow", "square"),
+)
 
 _BY_NAME: dict[str, Rule] = {
     **dict.fromkeys(STRUCTURE, differentiate),
