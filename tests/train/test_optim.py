@@ -101,7 +101,7 @@ def test_a_linear_probe_trains_the_head_with_the_whole_model_s_gradient():
     for freeze in ((), ("(?!head/).*",)):
         experiment = dataclasses.replace(base, optim=Optim(clip=None, freeze=freeze))
         session = build_session(experiment, data)
-        weights = class_weights(data.task, data.splits["train"].label, balanced=False)
+        weights = class_weights(data.task, data.splits["train"].label, experiment.loss)
         model = build_model(experiment.model, data.task.num_outputs)
         step = make_train_step(experiment, model, data.task, session.optimizer, weights, 10, None)
         before = session.initial_state()
