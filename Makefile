@@ -42,7 +42,7 @@ lock:
 	$(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/python -m pip install --quiet uv
 	.lock-venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--extra dev --extra docs --extra sweep --extra cluster --output-file requirements.lock pyproject.toml
+		--extra dev --extra docs --extra ray --output-file requirements.lock pyproject.toml
 	rm -r .lock-venv
 
 clean:
