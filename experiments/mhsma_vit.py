@@ -7,24 +7,25 @@ from spermjax.config import Augment, Data, Experiment, Interpret, Loss, Model, O
 
 
 def experiment() -> Experiment:
-    """A vision transformer from scratch with a convolutional stem."""
+    """A vision transformer from scratch on heads that the image itself aligns, seen without their surroundings."""
     return Experiment(
         name="mhsma_vit",
-        data=Data(name="mhsma", image_size=64),
+        data=Data(name="mhsma", image_size=48, crop=48, margin=8, align_head=True),
         model=Model(
             stem="conv",
             patch_size=8,
             width=128,
             depth=4,
             heads=4,
+            pool="mean",
             positions="sincos",
             stochastic_depth=0.1,
-            mean=(0.493, 0.493, 0.493),
-            std=(0.05, 0.05, 0.05),
+            dropout=0.1,
+            normalise="image",
         ),
-        optim=Optim(learning_rate=1e-3, weight_decay=0.1, ema=0.99),
-        schedule=Schedule(epochs=60, batch_size=64, eval_every=4),
-        loss=Loss(label_smoothing=0.0),
-        augment=Augment(flip=True, rotate=180.0, scale=0.1, shift=0.05, brightness=0.01, contrast=0.2),
+        optim=Optim(learning_rate=1e-3, weight_decay=0.1, ema=0.995),
+        schedule=Schedule(epochs=50, batch_size=25, eval_every=5),
+        loss=Loss(mixup=0.2),
+        augment=Augment(flip=True, rotate=15.0, scale=0.05, shift=0.03, brightness=0.0, contrast=0.2),
         interpret=Interpret(examples=64),
     )

@@ -13,7 +13,7 @@ def experiment() -> Experiment:
         data=Data(name="sperm_parsing/attributes", image_size=96, align_head=True),
         model=Model(stem="conv", patch_size=8, width=96, depth=4, heads=4, positions="sincos", stochastic_depth=0.1),
         optim=Optim(learning_rate=1e-3, weight_decay=0.1, ema=0.99),
-        schedule=Schedule(epochs=30, batch_size=64, eval_every=3),
+        schedule=Schedule(epochs=20, batch_size=64, eval_every=2),
         loss=Loss(class_weights="balanced"),
         augment=Augment(flip=True, rotate=15.0, scale=0.0, shift=0.05, brightness=0.1, contrast=0.2),
         guidance=Guidance(weight=0.1),
