@@ -51,6 +51,16 @@ def attention_spec(model: Any, images: Float[Array, "batch height width 3"]) -> 
     return model.attention_spec((images.shape[1], images.shape[2]))
 
 
+def has_part_queries(model: Any) -> bool:
+    """Whether the logits are read by one query for each part of the cell."""
+    return getattr(model, "readout", None) == "part_query"
+
+
+def has_spatial_attention(model: Any) -> bool:
+    """Whether the model weighs places by CBAM."""
+    return getattr(model, "cbam", "none") != "none"
+
+
 def select(logits: Float[Array, "batch outputs"], targets: Int[Array, "batch"]) -> Float[Array, "batch"]:
     """Each example's entry at its own target."""
     return jnp.take_along_axis(logits, targets[:, None], axis=1)[:, 0]

@@ -18,7 +18,7 @@ from spermjax.interpret.grid import coverage, distributions, patch_mean, plane, 
 from spermjax.interpret.methods import METHODS, Method
 from spermjax.interpret.metrics import METRICS, Metric
 from spermjax.interpret.metrics.robustness import Explain
-from spermjax.interpret.model import Variables, attention_spec
+from spermjax.interpret.model import Variables, attention_spec, has_part_queries, has_spatial_attention
 from spermjax.models.attention.contract import ATTENTION
 from spermjax.parts import REGIONS, region
 
@@ -71,6 +71,10 @@ def applicable(
     lacks = set() if shows else {"attention"}
     if not (shows or isinstance(model, nn.Module)):
         lacks.add("features")
+    if not has_part_queries(model):
+        lacks.add("part_queries")
+    if not has_spatial_attention(model):
+        lacks.add("spatial_attention")
     return (
         tuple(
             method

@@ -15,6 +15,7 @@ from spermjax.interpret.methods import METHODS
 from spermjax.interpret.methods.attention import fuse_heads
 from spermjax.interpret.methods.integrated_gradients import attributions, quadrature
 from spermjax.interpret.model import FunctionModel
+from spermjax.interpret.suite import applicable
 from tests.interpret.support import Foreign, close_to_maximum
 
 TARGETS = np.array([0, 1, 2, 0, 1], np.int32)
@@ -27,7 +28,9 @@ FEWER = {
     "kernel_shap": {"coalitions": 40},
     "occlusion": {"window_px": 8},
 }
-ALL = tuple(method.using(name, **FEWER.get(name, {})) for name, method in METHODS.items())
+ALL = tuple(
+    method.using(method.name, **FEWER.get(method.name, {})) for method in applicable(Foreign(), tuple(METHODS))[0]
+)
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames=("methods",))
@@ -96,7 +99,8 @@ def test_only_class_specific_methods_follow_the_target(cells):
     one, other = (
         explain(model, variables, cells, targets, methods=ALL, chunk=5) for targets in (TARGETS, (TARGETS + 1) % 3)
     )
-    for name, method in METHODS.items():
+    for method in ALL:
+        name = method.name
         assert np.allclose(one[name], other[name], equal_nan=True) != method.class_specific, name
 
 

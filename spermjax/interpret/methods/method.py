@@ -24,8 +24,9 @@ class Method:
         forward: forward passes per image at the default options.
         backward: backward passes per image.
         needs: what it asks for besides images and logits: `attention` (captured
-            weights), `features` (captured tokens), `gradients`, and the keyword
-            arguments `parts` and `index` of the batch and `chunk` (images in one pass).
+            weights), `features` (captured tokens), `gradients`, `part_queries`,
+            `spatial_attention` (of CBAM), and the keyword arguments `parts` and `index`
+            of the batch and `chunk` (images in one pass).
         class_specific: whether the map depends on the target.
     """
 
