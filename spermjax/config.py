@@ -55,6 +55,9 @@ class Data:
     """Seed of the division; kept apart from the training seed so that seeds compare on the same split."""
     limit: int | None = None
     """Use only this many training examples (a data-fraction study, or a quick look)."""
+    randomise_labels: bool = False
+    """Train on labels that are permuted among the training examples, by `split_seed`: the label randomisation test of
+    explanations (see docs/metrics.md). Validation and test labels stay as they are."""
     sampling: Literal["shuffled", "balanced"] = "shuffled"
     """Order of training: every example once an epoch, or every class (or side of an attribute) equally often; the
     latter does already what class weights would."""

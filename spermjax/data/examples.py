@@ -278,6 +278,11 @@ def _divide(stored: dict[str, Examples], task: Task, data: config.Data) -> tuple
         chosen = splits.subset(train.id, train.label, limit=data.limit, seed=data.split_seed)
         divided["train"] = train.take(chosen)
         counts["train"] = f"train {len(chosen)} chosen of {len(train)}"
+    if data.randomise_labels:
+        train = divided["train"]
+        order = np.random.default_rng(data.split_seed).permutation(len(train))
+        divided["train"] = dataclasses.replace(train, label=train.label[order])
+        counts["train"] += " with permuted labels"
     return divided, f"{how}: {', '.join(counts.values())}"
 
 

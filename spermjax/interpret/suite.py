@@ -71,6 +71,8 @@ def applicable(
     lacks = set() if shows else {"attention"}
     if not (shows or isinstance(model, nn.Module)):
         lacks.add("features")
+    if shows and model.attention_spec((0, 0)).reads == "mean":
+        lacks.add("class_token")
     if not has_part_queries(model):
         lacks.add("part_queries")
     if not has_spatial_attention(model):

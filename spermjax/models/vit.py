@@ -5,8 +5,9 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 from flax.core import FrozenDict
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
+from spermjax.errors import ConfigError
 from spermjax.models.attention import VARIANTS
 from spermjax.models.attention.class_attention import ClassAttention
 from spermjax.models.attention.contract import FEATURES, AttentionSpec, tap, tap_tokens
@@ -101,6 +102,11 @@ class ViT(nn.Module):
         """Tokens that join behind the blocks; in what is captured they come first."""
         return READERS.get(self.readout, 0)
 
+    @property
+    def shortens(self) -> bool:
+        """Whether `keep` is taken: weights that depend on where patches lie ask for all of them."""
+        return not VARIANTS[self.attention].spatial
+
     def attention_spec(self, image_size: tuple[int, int]) -> AttentionSpec:
         """How captured attention is to be read for images of this height and width."""
         return AttentionSpec(
@@ -116,6 +122,7 @@ class ViT(nn.Module):
         self,
         images: Float[Array, "batch height width 3"],
         token_mask: Bool[Array, "batch patches"] | None = None,
+        keep: Int[Array, "batch kept"] | None = None,
         *,
         train: bool = False,
     ) -> Float[Array, "batch outputs"]:
@@ -125,15 +132,24 @@ class ViT(nn.Module):
             images: intensities in [0, 1]; the patch size divides height and width.
             token_mask: False for patches that are left out: they are attended to by
                 no token and pooled by none, as if they had never been in the sequence.
+            keep: indices, row-major and each once, of the patches that are in the
+                sequence at all. The result is that of a `token_mask` that is False for
+                the others, for less work; what is captured has these patches alone.
             train: whether dropout and stochastic depth act (rng `dropout`).
 
         Returns:
             Logits, float32.
+
+        Raises:
+            ConfigError: `keep` for an attention that doesn't shorten.
         """
         images = normalised(images, self.mean, self.std, self.per_image)
         grid = STEMS[self.stem](self.patch_size, self.width, dtype=self.dtype, name="stem")(images)
         batch, rows, columns, _ = grid.shape
         tokens = self._with_prefix_and_positions(grid.reshape(batch, rows * columns, self.width), (rows, columns))
+        if keep is not None:
+            tokens, token_mask = self._kept(tokens, token_mask, keep)
+            rows, columns = 1, keep.shape[1]
         tokens = tap_tokens(self, "tokens", tokens, self.readers)
         mask = None
         if token_mask is not None:
@@ -153,6 +169,21 @@ class ViT(nn.Module):
         if self.positions == "learned":
             tokens = tokens + self.param("positions", embedding_init, tokens.shape[1:]).astype(self.dtype)
         return tokens
+
+    def _kept(
+        self,
+        tokens: Float[Array, "batch tokens width"],
+        token_mask: Bool[Array, "batch patches"] | None,
+        keep: Int[Array, "batch kept"],
+    ) -> tuple[Float[Array, "batch prefix+kept width"], Bool[Array, "batch kept"] | None]:
+        if not self.shortens:
+            raise ConfigError(
+                f"{self.attention} attention depends on where patches lie, so patches can't be left out by `keep`; "
+                "use `token_mask`."
+            )
+        patches = jnp.take_along_axis(tokens[:, self.prefix :], keep[:, :, None], axis=1)
+        mask = None if token_mask is None else jnp.take_along_axis(token_mask, keep, axis=1)
+        return jnp.concatenate([tokens[:, : self.prefix], patches], axis=1), mask
 
     def _blocks(
         self,
@@ -201,7 +232,7 @@ class ViT(nn.Module):
         if self.readout == "sequence":
             pooled = SequencePool(self.heads, first, dtype=self.dtype, name="sequence_pool")(patches, kept)
         elif self.readout in ("mean", "class_and_mean"):
-            pooled = patches.mean(axis=1, where=None if kept is None else kept[:, :, None])
+            pooled = patches.mean(axis=1) if kept is None else _mean_of_kept(patches, kept)
             if self.readout == "class_and_mean":
                 pooled = jnp.concatenate([tokens[:, 0], pooled], axis=-1)
         else:
@@ -225,3 +256,11 @@ class ViT(nn.Module):
                 name=f"class_block_{layer}",
             )(tokens, mask)
         return tokens, mask
+
+
+def _mean_of_kept(
+    patches: Float[Array, "batch patches width"], kept: Bool[Array, "batch patches"]
+) -> Float[Array, "batch width"]:
+    """Zero where none is kept, so that a class token beside it still has logits."""
+    weights = kept / jnp.maximum(kept.sum(axis=1, keepdims=True), 1)
+    return jnp.einsum("bk,bkw->bw", weights.astype(patches.dtype), patches)

@@ -142,6 +142,21 @@ def test_limit_takes_from_training_alone(data_dir):
     assert "train 2 chosen of 4" in few.protocol and few.fingerprint == whole.fingerprint
 
 
+def test_randomised_labels_are_those_of_other_training_examples(data_dir):
+    """Only who has which label changes, by seed; attributes of one example stay together."""
+    whole = load(dummy("mhsma", data_dir), progress=False)
+    moved = 0
+    for seed in range(4):
+        mixed = load(dummy("mhsma", data_dir, randomise_labels=True, split_seed=seed), progress=False)
+        before, after = whole.splits["train"], mixed.splits["train"]
+        assert sorted(map(tuple, after.label.tolist())) == sorted(map(tuple, before.label.tolist()))
+        np.testing.assert_array_equal(after.image, before.image)
+        np.testing.assert_array_equal(mixed.splits["validation"].label, whole.splits["validation"].label)
+        assert "permuted labels" in mixed.protocol and "permuted" not in whole.protocol
+        moved += not np.array_equal(after.label, before.label)
+    assert moved
+
+
 def test_fingerprint_is_of_the_contents_alone(data_dir, tmp_path):
     first = load(dummy("mhsma", data_dir, image_size=64), progress=False)
     assert load(dummy("mhsma", data_dir, image_size=16, crop=40), progress=False).fingerprint == first.fingerprint

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spermjax.interpret.methods.kernel_shap import random_coalitions, regression
+from spermjax.interpret.methods.kernel_shap import coalition_sizes, random_coalitions, regression
 from spermjax.interpret.methods.part_shapley import shapley
 from spermjax.interpret.methods.rise import weighted_masks
 from tests.interpret.support import close_to_maximum
@@ -43,7 +43,7 @@ def test_kernel_shap_is_as_near_the_exact_values_as_captum(golden_data):
 
     @jax.jit
     def estimate(key):
-        coalitions = random_coalitions(key, players, 2000)
+        coalitions = random_coalitions(key, coalition_sizes(players, 2000), players)
         values = game[(coalitions << jnp.arange(players)).sum(axis=1)][None]
         return regression(coalitions, values, game[:1], game[-1:])[0]
 

@@ -26,6 +26,8 @@ FEWER = {
     "smooth_grad": {"samples": 4},
     "rise": {"masks": 6},
     "kernel_shap": {"coalitions": 40},
+    "token_rise": {"masks": 6},
+    "token_kernel_shap": {"coalitions": 40},
     "occlusion": {"window_px": 8},
 }
 ALL = tuple(

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from spermjax.errors import ConfigError
 from spermjax.models.attention.contract import ATTENTION, FEATURES, PERTURBATIONS
 from spermjax.models.positions import sincos_2d
 from spermjax.models.stem import patchify
@@ -115,3 +116,39 @@ def test_positions_are_distinct_and_nearer_patches_are_more_alike():
     assert np.unique(table.round(5), axis=0).shape == table.shape
     assert similarity[0, 1] > similarity[0, 4]
     assert similarity[0, 5] > similarity[0, 15]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"registers": 2},
+        {"pool": "mean", "attention": "linear"},
+        {"pool": "class_and_mean", "attention": "sparsemax"},
+        {"pool": "sequence", "attention": "locality"},
+        {"attention": "part_query", "scan": True},
+        {"attention": "class_attention", "stem": "conv", "patch_size": 8, "positions": "sincos"},
+    ],
+)
+def test_a_shorter_sequence_gives_what_a_mask_gives(options):
+    """Witness: the mask over the whole sequence; with a mask beside `keep`, both leave out."""
+    model, variables = build(**options)
+    patches = (16 // model.patch_size) ** 2
+    order = jax.vmap(lambda key: jax.random.permutation(key, patches))(jax.random.split(jax.random.key(2), 3))
+    keep = order[:, : patches // 2]
+    kept = jnp.zeros((3, patches), bool).at[jnp.arange(3)[:, None], keep].set(True)
+    fewer = kept.at[jnp.arange(3), keep[:, 0]].set(False)
+    run = jax.jit(model.apply)
+    for mask, beside in ((kept, None), (fewer, fewer)):
+        short, whole = run(variables, IMAGES, token_mask=beside, keep=keep), run(variables, IMAGES, token_mask=mask)
+        np.testing.assert_allclose(short, whole, atol=1e-4)
+
+
+def test_attention_that_needs_places_refuses_a_shorter_sequence():
+    model = ViT(num_outputs=3, patch_size=4, width=16, depth=1, heads=2, attention="rotary")
+    with pytest.raises(ConfigError, match="rotary attention depends on where patches lie"):
+        jax.eval_shape(lambda: model.init(jax.random.key(0), IMAGES, keep=jnp.zeros((3, 2), int)))
+
+
+def test_a_class_token_has_logits_without_any_patch():
+    model, variables = build(pool="class_and_mean")
+    assert np.isfinite(model.apply(variables, IMAGES, token_mask=jnp.zeros((3, 16), bool))).all()

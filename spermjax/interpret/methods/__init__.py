@@ -17,6 +17,7 @@ from spermjax.interpret.methods import (
     part_shapley,
     perturbed_cam,
     rise,
+    token_rise,
 )
 from spermjax.interpret.methods.method import METHODS, Method
 
@@ -39,4 +40,5 @@ __all__ = [
     "part_shapley",
     "perturbed_cam",
     "rise",
+    "token_rise",
 ]

@@ -1,30 +1,40 @@
 """KernelSHAP over patches: Shapley values from a regression on random coalitions."""
 
-from typing import Any
+import dataclasses
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
+from spermjax.errors import ConfigError
 from spermjax.interpret.chunks import map_in_chunks, steps_at_once
 from spermjax.interpret.grid import plane
-from spermjax.interpret.methods.method import Method, register
-from spermjax.interpret.model import Variables, attention_spec, score
+from spermjax.interpret.leaving_out import kept_logits
+from spermjax.interpret.methods.method import METHODS, Method, register
+from spermjax.interpret.model import Variables, attention_spec, score, select
 
 
-def random_coalitions(key: Array, players: int, pairs: int) -> Bool[Array, "coalitions players"]:
-    """Coalitions by the Shapley kernel, each with its complement.
+def coalition_sizes(players: int, pairs: int) -> Int[np.ndarray, "pairs"]:
+    """Sizes in increasing order, as often as the Shapley kernel has them.
 
-    Sizes are drawn with probability proportional to `1 / (size * (players - size))`,
-    members uniformly; pairs cancel what is even in the game (Covert & Lee 2021).
+    A size is as likely as `1 / (size * (players - size))`. The quantiles of that
+    distribution are taken, not draws from it, which leaves the sizes without variance
+    and makes them known when the model is compiled.
     """
     sizes = np.arange(1, players)
-    draw_size, draw_members = jax.random.split(key)
-    odds = jnp.asarray(-np.log(sizes * (players - sizes)), jnp.float32)
-    size = 1 + jax.random.categorical(draw_size, odds, shape=(pairs,))
-    rank = jnp.argsort(jnp.argsort(jax.random.uniform(draw_members, (pairs, players)), axis=1), axis=1)
-    members = rank < size[:, None]
+    cumulative = np.cumsum(1.0 / (sizes * (players - sizes)))
+    return sizes[np.searchsorted(cumulative / cumulative[-1], (np.arange(pairs) + 0.5) / pairs)]
+
+
+def random_coalitions(key: Array, sizes: Int[np.ndarray, "pairs"], players: int) -> Bool[Array, "2*pairs players"]:
+    """Coalitions of these sizes, members uniform, and then the complement of each.
+
+    Pairs cancel what is even in the game (Covert & Lee 2021).
+    """
+    rank = jnp.argsort(jnp.argsort(jax.random.uniform(key, (len(sizes), players)), axis=1), axis=1)
+    members = rank < jnp.asarray(sizes)[:, None]
     return jnp.concatenate([members, ~members])
 
 
@@ -59,13 +69,15 @@ def kernel_shap(
     *,
     grid: tuple[int, int] | None = None,
     coalitions: int = 2000,
-    baseline: float = 0.5,
+    baseline: float | Literal["remove"] = 0.5,
     seed: int = 0,
     chunk: int = 64,
 ) -> Float[Array, "batch rows columns"]:
     """KernelSHAP (Lundberg & Lee 2017) of the target logit, with patches as players.
 
     The map sums to the rise of the logit over the empty image. All images meet the same coalitions.
+    With `remove`, registered as `token_kernel_shap`, absent patches' tokens are left out
+    of the sequence and cost nothing.
 
     Args:
         model: what is explained.
@@ -73,25 +85,62 @@ def kernel_shap(
         images: intensities in [0, 1].
         targets: index of the logit to explain, per example.
         grid: rows and columns of players; None for the model's patches, or eight by eight.
+            `remove` takes the model's patches alone.
         coalitions: how many are evaluated, in pairs of complements.
-        baseline: intensity of absent patches.
+        baseline: intensity of absent patches, or `remove`.
         seed: of the coalitions.
         chunk: images in one forward pass (at least the batch): bounds the memory.
+
+    Raises:
+        ConfigError: `remove` with another grid than the model's, or of a model that has no
+            logits without patches.
     """
-    height, width = plane(images)
-    if grid is None:
-        grid = attention_spec(model, images).grid if hasattr(model, "attention_spec") else (8, 8)
-    rows, columns = np.arange(height) * grid[0] // height, np.arange(width) * grid[1] // width
-    player = jnp.asarray(rows[:, None] * grid[1] + columns)
-    drawn = random_coalitions(jax.random.key(seed), grid[0] * grid[1], -(-coalitions // 2))
+    of_model = attention_spec(model, images).grid if hasattr(model, "attention_spec") else None
+    grid = grid or of_model or (8, 8)
+    players = grid[0] * grid[1]
+    sizes = coalition_sizes(players, -(-coalitions // 2))
+    drawn = random_coalitions(jax.random.key(seed), sizes, players)
+    if baseline == "remove":
+        _check_can_be_empty(model, images, grid)
 
-    def of_coalition(number: Array) -> Float[Array, "batch"]:
-        shown = drawn[number][player][:, :, None]
-        return score(model, variables, jnp.where(shown, images, baseline), targets)
+        def kept(number: Int[Array, ""]) -> Bool[Array, "batch patches"]:
+            return jnp.broadcast_to(drawn[number], (len(images), players))
 
-    values = map_in_chunks(of_coalition, len(drawn), steps_at_once(len(images), chunk)).T
-    empty = score(model, variables, jnp.full_like(images, baseline), targets)
+        logits = kept_logits(model, variables, images, kept, np.concatenate([sizes, players - sizes]), chunk=chunk)
+        values = jax.vmap(select, in_axes=(0, None))(logits, targets).T
+        nothing = jnp.zeros((len(images), players), bool)
+        empty = select(model.apply(variables, images, token_mask=nothing), targets)
+    else:
+        player = _player_of_pixel(plane(images), grid)
+
+        def of_coalition(number: Int[Array, ""]) -> Float[Array, "batch"]:
+            shown = drawn[number][player][:, :, None]
+            return score(model, variables, jnp.where(shown, images, baseline), targets)
+
+        values = map_in_chunks(of_coalition, len(drawn), steps_at_once(len(images), chunk)).T
+        empty = score(model, variables, jnp.full_like(images, baseline), targets)
     return regression(drawn, values, empty, score(model, variables, images, targets)).reshape(-1, *grid)
 
 
+def _player_of_pixel(size: tuple[int, int], grid: tuple[int, int]) -> Int[Array, "height width"]:
+    rows, columns = (np.arange(length) * count // length for length, count in zip(size, grid, strict=True))
+    return jnp.asarray(rows[:, None] * grid[1] + columns)
+
+
+def _check_can_be_empty(model: Any, images: Float[Array, "batch height width 3"], grid: tuple[int, int]) -> None:
+    spec = attention_spec(model, images)
+    if grid != spec.grid:
+        raise ConfigError(
+            f"Patches of a grid of {grid[0]} x {grid[1]} can't be left out of a model with {spec.grid[0]} x "
+            f"{spec.grid[1]}; leave `grid` out, or paint with a number as baseline."
+        )
+    if spec.reads == "mean":
+        raise ConfigError(
+            f"{type(model).__name__} averages its patches and has no logits without any, which Shapley values start "
+            "from; use kernel_shap, which paints absent patches."
+        )
+
+
+_TOKENS = frozenset({"attention", "chunk", "class_token"})
 register(Method("kernel_shap", kernel_shap, "Lundberg & Lee 2017", forward=2002, needs=frozenset({"chunk"})))
+register(dataclasses.replace(METHODS["kernel_shap"].using("token_kernel_shap", baseline="remove"), needs=_TOKENS))

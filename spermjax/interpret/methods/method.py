@@ -25,7 +25,8 @@ class Method:
         backward: backward passes per image.
         needs: what it asks for besides images and logits: `attention` (captured
             weights), `features` (captured tokens), `gradients`, `part_queries`,
-            `spatial_attention` (of CBAM), and the keyword arguments `parts` and `index`
+            `spatial_attention` (of CBAM), `class_token` (logits that exist without any
+            patch), and the keyword arguments `parts` and `index`
             of the batch and `chunk` (images in one pass).
         class_specific: whether the map depends on the target.
     """

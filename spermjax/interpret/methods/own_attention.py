@@ -3,6 +3,7 @@
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from spermjax.errors import ConfigError, nearest
@@ -106,7 +107,7 @@ def cbam_spatial(
     maps = in_order(captured[ATTENTION], "spatial")
     if layer is not None:
         return maps[layer]
-    return sum(upsample(each, plane(images)) for each in maps) / len(maps)
+    return jnp.stack([upsample(each, plane(images)) for each in maps]).mean(axis=0)
 
 
 def _spec(model: Any, images: Float[Array, "batch height width 3"], method: str) -> AttentionSpec:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from spermjax.data.task import Kind
 from spermjax.interpret.chunks import map_in_chunks, steps_at_once
 from spermjax.interpret.grid import plane
+from spermjax.interpret.leaving_out import kept_logits
 from spermjax.interpret.metrics.metric import Metric, register
 from spermjax.interpret.metrics.removal import PAINTS, Replacement, keeping
 from spermjax.interpret.model import Variables, attention_spec, probability
@@ -75,12 +76,15 @@ def curve(
     order = jnp.argsort(-patch_scores.reshape(len(images), -1), axis=1, stable=True)
     rank = jnp.argsort(order, axis=1)
     priority = patches - 1 - rank if mode == "deletion" else rank
-    logits = keeping(model, variables, images, grid, replacement, parts)
 
-    def at(step: Int[Array, ""]) -> Float[Array, "batch outputs"]:
-        return logits(priority < jnp.asarray(kept)[step])
+    def of_step(step: Int[Array, ""]) -> Bool[Array, "batch patches"]:
+        return priority < jnp.asarray(kept)[step]
 
-    return kept / patches, map_in_chunks(at, len(kept), steps_at_once(len(images), chunk))
+    if removes:
+        return kept / patches, kept_logits(model, variables, images, of_step, kept, chunk=chunk)
+    painted = keeping(model, variables, images, grid, replacement, parts)
+    steps_in_chunk = steps_at_once(len(images), chunk)
+    return kept / patches, map_in_chunks(lambda step: painted(of_step(step)), len(kept), steps_in_chunk)
 
 
 def area_under(shares: Float[np.ndarray, "scores"], scores: Float[Array, "scores batch"]) -> Float[Array, "batch"]:

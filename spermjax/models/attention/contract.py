@@ -11,6 +11,10 @@ part's query, the reader of sequence pooling. All that such a model captures has
 and a column for it from the first layer on, and a token that a layer leaves as it is
 attends to itself alone, which is what its residual connection does. So layers compose
 by matrix products, and the class row means the same for every model.
+
+Leaving patches out asks for `token_mask` in the model's call, `[batch, patches]`. A
+model whose attribute `shortens` is true takes `keep` beside it, `[batch, kept]`, indices
+of the patches that are in the sequence at all, and needs no time for the others.
 """
 
 import dataclasses
