@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from spermjax.interpret.metrics.metric import Metric, register
+from spermjax.interpret.metrics.order import ascending
 
 
 def gini(map: Float[Array, "height width"]) -> Float[Array, ""]:
@@ -12,7 +13,8 @@ def gini(map: Float[Array, "height width"]) -> Float[Array, ""]:
 
     NaN for a map of zeros.
     """
-    values = jnp.sort(jnp.abs(map).reshape(-1))
+    # Of values that aren't negative, the keys are the bits.
+    values = jax.lax.bitcast_convert_type(ascending(jnp.abs(map)), jnp.float32)
     count = values.size
     total = values.sum()
     weights = (2 * jnp.arange(1, count + 1) - count - 1) / count

@@ -9,9 +9,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from spermjax.interpret.metrics.metric import METRICS, Metric, register
+from spermjax.interpret.metrics.order import ascending, keys
 
 
 def _where_defined(defined: Bool[Array, ""], value: Float[Array, ""]) -> Float[Array, ""]:
@@ -80,10 +81,14 @@ def relevance_mass_accuracy(map: Float[Array, "height width"], mask: Bool[Array,
     return _where_defined(mask.any(), _share((map * mask).sum(), map.sum()))
 
 
-def _rank(map: Float[Array, "height width"]) -> Float[Array, "height width"]:
-    """0 for the largest value, ties in the order of pixels."""
-    order = jnp.argsort(-map.reshape(-1), stable=True)
-    return jnp.zeros(order.size, jnp.int32).at[order].set(jnp.arange(order.size, dtype=jnp.int32)).reshape(map.shape)
+def _highest(map: Float[Array, "height width"], count: int | Int[Array, ""]) -> Bool[Array, "height width"]:
+    """As many pixels of the highest values, of tied ones the first."""
+    values = keys(map)
+    least = ascending(map)[jnp.clip(map.size - count, 0, map.size - 1)]
+    above, tied = values > least, values == least
+    # The order of tied pixels is that of their places.
+    place = jnp.cumsum(tied.reshape(-1)).reshape(map.shape)
+    return above | (tied & (place <= count - above.sum()))
 
 
 def relevance_rank_accuracy(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) -> Float[Array, ""]:
@@ -92,7 +97,7 @@ def relevance_rank_accuracy(map: Float[Array, "height width"], mask: Bool[Array,
     It is also the Dice coefficient of the mask and the map cut at the mask's area.
     """
     area = mask.sum()
-    return _where_defined(jnp.isfinite(map).all(), _share((mask & (_rank(map) < area)).sum(), area))
+    return _where_defined(jnp.isfinite(map).all(), _share((mask & _highest(map, area)).sum(), area))
 
 
 def dice_at_matched_area(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) -> Float[Array, ""]:
@@ -103,7 +108,7 @@ def dice_at_matched_area(map: Float[Array, "height width"], mask: Bool[Array, "h
 def iou_at_matched_area(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) -> Float[Array, ""]:
     """Intersection over union of the mask and as many of the map's highest pixels."""
     area = mask.sum()
-    both = (mask & (_rank(map) < area)).sum()
+    both = (mask & _highest(map, area)).sum()
     return _where_defined(jnp.isfinite(map).all(), _share(both, 2 * area - both))
 
 
@@ -111,7 +116,7 @@ def top_k_intersection(
     map: Float[Array, "height width"], mask: Bool[Array, "height width"], *, k: int = 50
 ) -> Float[Array, ""]:
     """Share of the `k` highest pixels that lie in the mask (Theiner et al. 2021)."""
-    return _where_defined(mask.any() & jnp.isfinite(map).all(), (mask & (_rank(map) < k)).sum() / k)
+    return _where_defined(mask.any() & jnp.isfinite(map).all(), (mask & _highest(map, k)).sum() / k)
 
 
 def region_mass(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from spermjax.interpret.metrics.metric import Metric, register
+from spermjax.interpret.metrics.order import below, up_to
 
 
 def auroc(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) -> Float[Array, ""]:
@@ -15,13 +16,10 @@ def auroc(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) 
 
     Ties count one half (Hanley & McNeil 1982). NaN for an empty and for a full mask.
     """
-    values, inside = map.reshape(-1), mask.reshape(-1)
-    ordered = jnp.sort(values)
-    below = jnp.searchsorted(ordered, values, side="left")
-    up_to = jnp.searchsorted(ordered, values, side="right")
+    inside = mask.reshape(-1)
     positives = inside.sum()
     negatives = inside.size - positives
-    midranks = (below + up_to + 1) / 2
+    midranks = (below(map) + up_to(map) + 1) / 2
     # Mean ranks keep the numbers small enough for float32.
     mean_rank = jnp.where(inside, midranks, 0.0).sum() / jnp.maximum(positives, 1)
     area = (mean_rank - (positives + 1) / 2) / jnp.maximum(negatives, 1)
@@ -33,13 +31,10 @@ def average_precision(map: Float[Array, "height width"], mask: Bool[Array, "heig
 
     All pixels of one value are taken together. NaN for an empty mask.
     """
-    values, inside = map.reshape(-1), mask.reshape(-1)
-    order = jnp.argsort(values)
-    ordered = values[order]
-    hits_before = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(inside[order])])
-    below = jnp.searchsorted(ordered, values, side="left")
-    taken = inside.size - below
-    hits = hits_before[-1] - hits_before[below]
+    inside, less = mask.reshape(-1), below(map)
+    taken = inside.size - less
+    hits_at = jnp.zeros(inside.size, jnp.int32).at[less].add(inside.astype(jnp.int32))
+    hits = jax.lax.cumsum(hits_at, reverse=True)[less]
     positives = inside.sum()
     precision = jnp.where(inside, hits / taken, 0.0).sum() / jnp.maximum(positives, 1)
     return jnp.where((positives > 0) & jnp.isfinite(map).all(), precision, jnp.nan)
