@@ -20,5 +20,5 @@ def experiment() -> Experiment:
         schedule=Schedule(epochs=60, batch_size=16, eval_every=10),
         loss=Loss(label_smoothing=0.1, mixup=0.2),
         augment=Augment(flip=True, rotate=180.0, scale=0.1, shift=0.05, brightness=0.1, contrast=0.2),
-        interpret=Interpret(methods=("grad_cam",), during_training=(), examples=32, chunk=8),
+        interpret=Interpret(methods=("grad_cam_plus_plus",), during_training=(), examples=32, chunk=8),
     )

@@ -14,6 +14,9 @@ import tyro
 
 from spermjax.errors import ConfigError
 
+Stem = Literal["patch", "conv", "cct", "shifted"]
+Positions = Literal["learned", "sincos", "none"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Data:
@@ -70,32 +73,33 @@ class Model:
     """A vision transformer."""
 
     name: str = "vit"
-    """Architecture (see `spermjax models`). One with sizes in its name, as `vit_s_16`, has these."""
+    """Architecture (see `spermjax models`). One with sizes in its name, as `vit_s_16`, has these; sizes given beside it
+    are an error."""
     weights: str | None = None
     """Pretrained weights to start from: a .safetensors or .npz file, or its address with its checksum,
     `https://HOST/FILE#sha256=HEX`."""
     fresh: tuple[str, ...] = ("head/.*",)
     """Parameters that start afresh, not from the weights: regular expressions of their whole paths."""
-    patch_size: int = 8
-    """Side of a patch in pixels."""
-    width: int = 128
-    """Channels of a token."""
-    depth: int = 6
-    """Number of blocks."""
-    heads: int = 4
-    """Attention heads; must divide the width."""
+    patch_size: int | None = None
+    """Side of a patch in pixels (default: as the name has it, else 8)."""
+    width: int | None = None
+    """Channels of a token (default: as the name has it, else 128)."""
+    depth: int | None = None
+    """Number of blocks (default: as the name has it, else 6)."""
+    heads: int | None = None
+    """Attention heads; must divide the width (default: as the name has it, else 4)."""
     mlp_dim: int | None = None
     """Hidden channels of the MLP (default: four times the width)."""
-    stem: Literal["patch", "conv", "cct", "shifted"] = "patch"
-    """How pixels become tokens: one linear map per patch, a small stack of convolutions, convolutions with pooling
-    (Hassani et al. 2021), or one linear map of a patch with its shifted copies (Lee et al. 2021)."""
+    stem: Stem | None = None
+    """How pixels become tokens: one linear map per patch (the default), a small stack of convolutions, convolutions
+    with pooling (Hassani et al. 2021), or one linear map of a patch with its shifted copies (Lee et al. 2021)."""
     pool: Literal["class_token", "mean", "class_and_mean", "sequence"] = "class_token"
     """What the logits are read from: the class token, the mean over patches, both side by side, or that mean under
     learned weights (Hassani et al. 2021). Attention `class_attention` and `part_query` bring tokens of their own."""
-    positions: Literal["learned", "sincos", "none"] = "learned"
-    """Position embedding; `none` for variants of attention that know where patches lie."""
-    registers: int = 0
-    """Register tokens besides the class token (Darcet et al. 2024)."""
+    positions: Positions | None = None
+    """Position embedding (default: learned); `none` for variants of attention that know where patches lie."""
+    registers: int | None = None
+    """Register tokens besides the class token (Darcet et al. 2024; default: none)."""
     attention: str = "softmax"
     """Attention variant (see `spermjax models`)."""
     attention_options: tuple[str, ...] = ()
@@ -117,10 +121,12 @@ class Model:
     normalise: Literal["colour", "image"] = "colour"
     """What intensities are brought to zero mean and unit size by: `mean` and `std` below, or each image's own, which
     takes out what light and focus do to unstained cells."""
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    """Mean of each colour over the training images, in [0, 1]; the model subtracts it."""
-    std: tuple[float, float, float] = (0.25, 0.25, 0.25)
-    """Standard deviation of each colour; the model divides by it. Unstained cells have little contrast: set it."""
+    mean: tuple[float, float, float] | None = None
+    """Mean of each colour over the training images, in [0, 1]; the model subtracts it (default: that of the
+    architecture's published weights, else 0.5)."""
+    std: tuple[float, float, float] | None = None
+    """Standard deviation of each colour; the model divides by it (default: that of the architecture's published
+    weights, else 0.25). Unstained cells have little contrast: set it."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Computation type; parameters stay float32."""
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from spermjax.config import Experiment, Model
+from spermjax.config import Experiment
 from spermjax.data.catalogue import builder_class
 from spermjax.data.microscopy import NAMES as CHANGES
 from spermjax.errors import ConfigError, nearest
@@ -15,7 +15,7 @@ from spermjax.interpret.metrics import METRICS
 from spermjax.models.attention import VARIANTS
 from spermjax.models.attention.options import parse_options
 from spermjax.models.build import MODELS, attention_layers
-from spermjax.models.named import CONVOLUTIONAL, sized
+from spermjax.models.named import CONVOLUTIONAL, SizedModel, contradictions, sized
 from spermjax.train.patterns import parse_rates
 
 SHARES = (
@@ -107,8 +107,11 @@ def _choices(node: Any, path: str) -> Iterable[str]:
         value, here = getattr(node, name), f"{path}.{name}" if path else name
         if dataclasses.is_dataclass(value):
             yield from _choices(value, here)
-        elif get_origin(annotation) is Literal and value not in get_args(annotation):
-            yield f"{_option(here)} is {value!r}; choose from {', '.join(map(str, get_args(annotation)))}"
+            continue
+        literals = [part for part in (annotation, *get_args(annotation)) if get_origin(part) is Literal]
+        choices = [choice for literal in literals for choice in get_args(literal)]
+        if literals and value not in choices and not (value is None and type(None) in get_args(annotation)):
+            yield f"{_option(here)} is {value!r}; choose from {', '.join(map(str, choices))}"
 
 
 def _ranges(experiment: Experiment) -> Iterable[str]:
@@ -144,7 +147,7 @@ def _names(experiment: Experiment) -> Iterable[str]:
             yield f"{option} is {name!r}; it names a folder, so it can't be empty, hold a slash or start with a dot"
 
 
-def _attention_options(model: Model) -> Iterable[str]:
+def _attention_options(model: SizedModel) -> Iterable[str]:
     options, problems = parse_options(model.attention, model.attention_options)
     if model.heads > 0:
         problems += VARIANTS[model.attention].problems(model.width // model.heads, options)
@@ -160,6 +163,11 @@ def _attention_options(model: Model) -> Iterable[str]:
 def _relations(experiment: Experiment) -> Iterable[str]:
     data, model, guidance, optim = experiment.data, sized(experiment.model), experiment.guidance, experiment.optim
     transformer = model.name not in CONVOLUTIONAL
+    for name, size in contradictions(model).items():
+        yield (
+            f"{_option(f'model.{name}')} is {getattr(model, name)}, but {model.name} has {size}; "
+            f"leave it out (or {_option(f'model.{name}')} None), or choose --model.name vit for sizes of your own"
+        )
     if model.cbam != "none" and transformer:
         yield f"--model.cbam is {model.cbam}, but {model.name} has no feature maps; choose {', '.join(CONVOLUTIONAL)}"
     if model.stochastic_depth > 0 and model.name == "simple_cnn":

@@ -63,15 +63,17 @@ def main(arguments: Sequence[str]) -> int:
 def _model(name: str, image_size: int) -> dict[str, object]:
     from spermjax.config import Model
     from spermjax.models.attention import VARIANTS
-    from spermjax.models.build import MODELS
+    from spermjax.models.build import MODELS, build_model
     from spermjax.models.describe import describe
+    from spermjax.models.pretrained.layouts import publishers
 
-    size = describe(Model(name=name), image_size, num_outputs=2)
+    config = Model(name=name)
+    size = describe(config, image_size, num_outputs=2)
     return {
         "name": name,
         **dataclasses.asdict(size),
         "attention": "none" if size.tokens is None else f"{Model().attention}, or another of {len(VARIANTS)}",
-        "weights": _weights(name),
+        "weights": list(publishers(build_model(config, num_outputs=2))),
         "about": _first_line(MODELS[name]),
     }
 
@@ -89,19 +91,13 @@ def _variant(name: str) -> dict[str, object]:
     }
 
 
-def _weights(name: str) -> str:
-    if name.startswith("dinov2"):
-        return "DINOv2"
-    return "timm, DeiT, DINO, AugReg, big_vision" if name.startswith("vit_") else "-"
-
-
 def _shown(value: object) -> object:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float | int):
         return _short(value)
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return " ".join(map(str, value))
+        return ", ".join(map(str, value)) or "-"
     return "-" if value is None else value
 
 

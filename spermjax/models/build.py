@@ -15,18 +15,18 @@ from spermjax.models.attention.options import parse_options
 from spermjax.models.cnn.efficientnet import EfficientNet
 from spermjax.models.cnn.resnet import ResNet50
 from spermjax.models.cnn.simple import SimpleCnn
-from spermjax.models.named import sized
+from spermjax.models.named import SizedModel, sized
 from spermjax.models.readout import READERS
 from spermjax.models.vit import ViT
 from spermjax.registry import Registry
 
-Factory = Callable[[Model, int, str | None], nn.Module]
+Factory = Callable[[SizedModel, int, str | None], nn.Module]
 
 MODELS: Registry[Factory] = Registry("model")
 
 
 @MODELS.register("vit")
-def vit(config: Model, num_outputs: int, axis_name: str | None) -> ViT:
+def vit(config: SizedModel, num_outputs: int, axis_name: str | None) -> ViT:
     """A vision transformer of the configured size."""
     return ViT(
         num_outputs=num_outputs,
@@ -56,7 +56,7 @@ def vit(config: Model, num_outputs: int, axis_name: str | None) -> ViT:
 
 
 def _named_vit(size: str, patch: int) -> Factory:
-    def factory(config: Model, num_outputs: int, axis_name: str | None) -> nn.Module:
+    def factory(config: SizedModel, num_outputs: int, axis_name: str | None) -> nn.Module:
         return vit(config, num_outputs, axis_name)
 
     factory.__doc__ = f"ViT-{size} with patches of {patch} px (Dosovitskiy et al. 2021; Touvron et al. 2021)."
@@ -69,44 +69,45 @@ for _size in ("Ti", "S", "B"):
 
 
 @MODELS.register("dinov2_vits14")
-def dinov2_vits14(config: Model, num_outputs: int, axis_name: str | None) -> nn.Module:
+def dinov2_vits14(config: SizedModel, num_outputs: int, axis_name: str | None) -> nn.Module:
     """ViT-S/14 as DINOv2 trained it without labels (Oquab et al. 2024); weights by `--model.weights`."""
     return vit(config, num_outputs, axis_name)
 
 
 @MODELS.register("simple_cnn")
-def simple_cnn(config: Model, num_outputs: int, axis_name: str | None) -> nn.Module:
+def simple_cnn(config: SizedModel, num_outputs: int, axis_name: str | None) -> nn.Module:
     """Four convolutions with maxima between them."""
     return SimpleCnn(num_outputs, **_convolutional(config, axis_name))
 
 
 @MODELS.register("efficientnet_b0")
-def efficientnet_b0(config: Model, num_outputs: int, axis_name: str | None) -> nn.Module:
+def efficientnet_b0(config: SizedModel, num_outputs: int, axis_name: str | None) -> nn.Module:
     """EfficientNet-B0 (Tan & Le 2019), with CBAM by `--model.cbam`."""
     options = _convolutional(config, axis_name)
     return EfficientNet(num_outputs, stochastic_depth=config.stochastic_depth, **options)
 
 
 @MODELS.register("efficientnet_lite0")
-def efficientnet_lite0(config: Model, num_outputs: int, axis_name: str | None) -> nn.Module:
+def efficientnet_lite0(config: SizedModel, num_outputs: int, axis_name: str | None) -> nn.Module:
     """EfficientNet-B0 without squeeze-and-excitation and with ReLU6, padded as TensorFlow does."""
     options = _convolutional(config, axis_name)
     return EfficientNet(num_outputs, lite=True, stochastic_depth=config.stochastic_depth, **options)
 
 
 @MODELS.register("resnet50")
-def resnet50(config: Model, num_outputs: int, axis_name: str | None) -> nn.Module:
+def resnet50(config: SizedModel, num_outputs: int, axis_name: str | None) -> nn.Module:
     """ResNet-50 (He et al. 2016), with CBAM by `--model.cbam`."""
     options = _convolutional(config, axis_name)
     return ResNet50(num_outputs, stochastic_depth=config.stochastic_depth, **options)
 
 
-def _convolutional(config: Model, axis_name: str | None) -> dict[str, Any]:
+def _convolutional(config: SizedModel, axis_name: str | None) -> dict[str, Any]:
     return {
         "cbam": config.cbam,
         "dropout": config.dropout,
         "mean": config.mean,
         "std": config.std,
+        "per_image": config.normalise == "image",
         "axis_name": axis_name,
         "dtype": jnp.dtype(config.dtype),
     }
@@ -114,11 +115,11 @@ def _convolutional(config: Model, axis_name: str | None) -> dict[str, Any]:
 
 def attention_layers(config: Model) -> int:
     """Layers of a transformer whose attention is captured: its blocks, and those that read the logits."""
-    readout = VARIANTS[config.attention].readout or config.pool
+    depth, readout = sized(config).depth, VARIANTS[config.attention].readout or config.pool
     if readout == "class_attention":
         options, _ = parse_options(config.attention, config.attention_options)
-        return config.depth + options.get("layers", ClassAttention.layers)
-    return config.depth + (readout in READERS)
+        return depth + options.get("layers", ClassAttention.layers)
+    return depth + (readout in READERS)
 
 
 def build_model(config: Model, num_outputs: int, axis_name: str | None = None) -> nn.Module:

@@ -8,6 +8,11 @@ import jax.numpy as jnp
 
 from spermjax.config import Model
 from spermjax.models.build import build_model
+from spermjax.models.named import CONVOLUTIONAL, sized
+
+SHORTER, LONGER = 2, 4
+"""Depths that are traced for a deeper transformer. Its cost is linear in pairs of blocks: no variant of attention tells
+more than even layers from odd."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +42,17 @@ def describe(config: Model, image_size: int, num_outputs: int) -> Description:
     Raises:
         ConfigError: if no model has that name.
     """
-    model = build_model(config, num_outputs)
+    config, model = sized(config), build_model(config, num_outputs)
+    if config.name not in CONVOLUTIONAL and config.depth > LONGER and config.depth % 2 == 0:
+        shorter, longer = (
+            describe(dataclasses.replace(config, depth=depth), image_size, num_outputs) for depth in (SHORTER, LONGER)
+        )
+        steps = (config.depth - LONGER) // (LONGER - SHORTER)
+        return Description(
+            parameters=longer.parameters + steps * (longer.parameters - shorter.parameters),
+            flops=longer.flops + steps * (longer.flops - shorter.flops),
+            tokens=longer.tokens,
+        )
     image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), image)
     variables = {name: tree for name, tree in shapes.items() if name in ("params", "batch_stats")}

@@ -23,6 +23,8 @@ from spermjax.files import write_atomic
 from spermjax.interpret.methods import METHODS, Method
 from spermjax.interpret.metrics import METRICS
 from spermjax.interpret.suite import Measurements
+from spermjax.models.build import attention_layers
+from spermjax.models.named import sized
 from spermjax.report.figures import panel
 from spermjax.run import write_json
 from spermjax.tracking import Tracker
@@ -187,11 +189,12 @@ def choose_methods(
     """
     named = METHODS if tuple(names) == ("all",) else names
     methods = {name: METHODS[name] for name in named if name not in BASELINES}
+    depth = attention_layers(model)
     problems = [
         f"--{option} names {number}; the model has {count}, from 0 to {count - 1}"
         for option, numbers, count, least in (
-            ("layers", layers, model.depth, -model.depth),
-            ("heads", heads, model.heads, 0),
+            ("layers", layers, depth, -depth),
+            ("heads", heads, sized(model).heads, 0),
         )
         for number in numbers
         if not least <= number < count
@@ -202,7 +205,7 @@ def choose_methods(
         methods.pop("raw_attention", None)
         for layer in layers or (-1,):
             for head in heads or ("mean",):
-                name = f"raw_attention_layer_{layer % model.depth}" + ("" if head == "mean" else f"_head_{head}")
+                name = f"raw_attention_layer_{layer % depth}" + ("" if head == "mean" else f"_head_{head}")
                 methods[name] = METHODS["raw_attention"].using(name, layer=layer, fusion=head)
     return tuple(methods.values())
 

@@ -1,6 +1,7 @@
 """From an experiment to a run folder with a report in it."""
 
 import contextlib
+import dataclasses
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from spermjax.data.examples import Dataset, Examples, load
 from spermjax.data.task import Task
 from spermjax.errors import DivergenceError, SpermjaxError
 from spermjax.evaluate.classification import selection_metric
+from spermjax.models.named import sized
 from spermjax.report import build_report
 from spermjax.run import Run, create, find, write_json
 from spermjax.tracking import Tracker, open_trackers
@@ -48,6 +50,7 @@ def train(experiment: Experiment, *, trackers: Sequence[Tracker] = ()) -> Run:
         Interrupted: by SIGTERM or SIGINT, after saving.
     """
     validate(experiment)
+    experiment = dataclasses.replace(experiment, model=sized(experiment.model))
     dataset = load(experiment.data)
     return _complete(create(experiment), experiment, dataset, trackers)
 

@@ -8,7 +8,8 @@ import pytest
 
 from spermjax.cli import main
 from spermjax.config import Model
-from spermjax.models.build import build_model
+from spermjax.models.build import build_model, init_variables
+from spermjax.models.describe import describe
 from spermjax.models.stem import STEMS, shift_diagonally
 
 
@@ -19,6 +20,18 @@ def test_sizes_are_those_of_the_papers(capsys):
     assert found["tokens"] == 197
     assert abs(found["parameters"] + 998 * 193 - 5.717e6) < 1e4
     assert abs(found["flops"] / 2 - 1.26e9) < 0.1e9
+    assert found["weights"] == ["timm", "DeiT", "DINO", "DINOv2", "AugReg", "big_vision"]
+
+
+@pytest.mark.parametrize("variant", ["window", "class_attention"])
+def test_what_a_deep_model_costs_is_what_it_holds(variant):
+    """Witness: the parameters themselves, and XLA's count of the whole model, not of its first blocks."""
+    config = Model(width=16, depth=6, heads=2, patch_size=4, attention=variant)
+    model, image = build_model(config, 3), jax.numpy.zeros((1, 16, 16, 3))
+    variables = init_variables(model, jax.random.key(0), 16)
+    found = describe(config, 16, 3)
+    assert found.parameters == sum(leaf.size for leaf in jax.tree.leaves(variables))
+    assert found.flops == jax.jit(model.apply).lower(variables, image).cost_analysis()["flops"]
 
 
 def test_a_pattern_lists_what_it_matches(capsys):

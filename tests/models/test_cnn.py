@@ -33,6 +33,19 @@ def test_what_a_network_shows(cbam):
         assert all(((values > 0) & (values < 1)).all() for values in of.values())
 
 
+def test_an_image_normalised_by_itself_is_nearly_the_same_in_any_light():
+    config = Model(name="simple_cnn", normalise="image")
+    variables = init_variables(build_model(config, 3), jax.random.key(0), 32)
+
+    def moved(config):
+        apply = jax.jit(build_model(config, 3).apply)
+        bright, dark = (apply(variables, images) for images in (IMAGES, 0.5 * IMAGES + 0.1))
+        return jnp.linalg.norm(bright - dark) / jnp.linalg.norm(bright)
+
+    assert moved(config) < 0.05
+    assert moved(Model(name="simple_cnn")) > 0.2
+
+
 def test_cbam_gradients_through_perturbations_equal_finite_differences():
     model, x = Cbam(reduction=2), jax.random.normal(jax.random.key(1), (2, 5, 5, 8))
     params = model.init(jax.random.key(0), x)["params"]

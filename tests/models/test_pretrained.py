@@ -160,7 +160,7 @@ def test_a_missing_parameter_is_named(tmp_path):
 
 def test_another_architecture_is_one_clear_error(tmp_path):
     names = {f"layer1.{i}.conv1.weight": np.zeros((1,), np.float32) for i in range(9)}
-    with pytest.raises(DataError, match=r"holds no vision transformer; its parameters are layer1\.0\.conv1\.weight"):
+    with pytest.raises(DataError, match=r"holds no ViT; its parameters are layer1\.0\.conv1\.weight"):
         load(stored(tmp_path, names))
 
 

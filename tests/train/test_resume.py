@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from spermjax.config import Loss, Optim
+from spermjax.config import Loss, Model, Optim, Schedule
 from spermjax.errors import CheckpointError, DivergenceError
 from spermjax.run import create
 from spermjax.tracking.jsonl import Jsonl, read
@@ -37,7 +37,8 @@ def evaluate(params):
 
 
 def run_of(tmp_path, name, **changes):
-    experiment = tiny.experiment(tmp_path / name, optim=Optim(ema=0.9), loss=Loss(mixup=0.2), **changes)
+    changes = {"optim": Optim(ema=0.9), "loss": Loss(mixup=0.2), **changes}
+    experiment = tiny.experiment(tmp_path / name, **changes)
     return build_session(experiment, tiny.dataset()), create(experiment)
 
 
@@ -73,6 +74,26 @@ def test_interrupted_and_resumed_equals_unbroken_bit_for_bit(tmp_path, unbroken,
     assert outcome.signum is None
     same(state, unbroken[1])
     assert without_time(lines) == without_time(unbroken[2])
+
+
+def test_batch_statistics_and_unfreezing_resume_bit_for_bit(tmp_path):
+    """Stopped before the step at which frozen parameters are trained too; running statistics are part of the state."""
+    changes = {
+        "model": Model(name="simple_cnn", cbam="last"),
+        "optim": Optim(ema=0.9, freeze=("(?!head/|cbam/).*",), unfreeze_at=0.7),
+        "schedule": Schedule(batch_size=16, steps=8, eval_every=1),
+    }
+    session, run = run_of(tmp_path, "whole", **changes)
+    _, expected, expected_lines = train(session, run)
+    before = jax.tree.map(np.asarray, session.initial_state().params["layer_0"])
+    session, run = run_of(tmp_path, "stopped", **changes)
+    stopped, state, _ = train(session, run, Interrupting(run.path, resume_step=None, at=3, signum=signal.SIGTERM))
+    assert 3 <= stopped.step < 5
+    same(state.params["layer_0"], before)
+    _, state, lines = train(session, run)
+    same(state, expected)
+    assert not np.array_equal(state.params["layer_0"]["conv"]["kernel"], before["conv"]["kernel"])
+    assert without_time(lines) == without_time(expected_lines)
 
 
 def test_killed_between_checkpoints_equals_unbroken(tmp_path, unbroken):

@@ -58,6 +58,15 @@ def test_all_problems_are_named_at_once():
         assert words in str(error.value)
 
 
+def test_sizes_beside_a_name_that_has_its_own_are_refused():
+    """None is lost in silence, also not one that happens to be the default of another architecture."""
+    with pytest.raises(ConfigError) as error:
+        validate(Experiment(data=Data(image_size=64), model=Model(name="vit_s_16", depth=6, heads=6, stem="conv")))
+    assert "--model.depth is 6, but vit_s_16 has 12" in str(error.value)
+    assert "--model.heads" not in str(error.value)
+    validate(Experiment(data=Data(image_size=64), model=Model(name="vit_s_16", stem="conv", mean=(0.4, 0.4, 0.4))))
+
+
 def test_configuration_survives_its_own_storage():
     experiment = Experiment(data=Data(crop=96), guidance=Guidance(layers=(0, -1), parts=("a=tail",)))
     stored = json.loads(json.dumps(experiment.to_dict()))

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from spermjax.models.cnn.cbam import Cbam
 from spermjax.models.cnn.layers import Activation, ConvNorm, classify, relu6
-from spermjax.models.layers import PerExampleDropout
+from spermjax.models.layers import PerExampleDropout, normalised
 
 STAGES = (
     (1, 16, 1, 1, 3),
@@ -98,6 +98,7 @@ class EfficientNet(nn.Module):
         dropout: of the pooled features.
         mean: mean of each colour that the model subtracts.
         std: standard deviation of each colour that the model divides by.
+        per_image: whether each image's own mean and standard deviation serve instead.
         axis_name: mapped axis of the batch.
         dtype: type of the computation.
     """
@@ -109,6 +110,7 @@ class EfficientNet(nn.Module):
     dropout: float = 0.0
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    per_image: bool = False
     axis_name: str | None = None
     dtype: jnp.dtype = jnp.float32
 
@@ -134,7 +136,7 @@ class EfficientNet(nn.Module):
             axis_name=self.axis_name,
             dtype=self.dtype,
         )
-        x = (images - jnp.asarray(self.mean, images.dtype)) / jnp.asarray(self.std, images.dtype)
+        x = normalised(images, self.mean, self.std, self.per_image)
         x = unit(32, 3, 2, name="stem")(x, train=train)
         total, done = sum(blocks for _, _, blocks, _, _ in STAGES), 0
         for stage, (expansion, channels, blocks, stride, size) in enumerate(STAGES):

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from spermjax.models.cnn.cbam import Cbam
 from spermjax.models.cnn.layers import ConvNorm, classify
-from spermjax.models.layers import PerExampleDropout
+from spermjax.models.layers import PerExampleDropout, normalised
 
 STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
 """Inner channels, blocks and stride of each stage."""
@@ -62,6 +62,7 @@ class ResNet50(nn.Module):
         dropout: of the pooled features.
         mean: mean of each colour that the model subtracts.
         std: standard deviation of each colour that the model divides by.
+        per_image: whether each image's own mean and standard deviation serve instead.
         axis_name: mapped axis of the batch.
         dtype: type of the computation.
     """
@@ -72,6 +73,7 @@ class ResNet50(nn.Module):
     dropout: float = 0.0
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    per_image: bool = False
     axis_name: str | None = None
     dtype: jnp.dtype = jnp.float32
 
@@ -81,7 +83,7 @@ class ResNet50(nn.Module):
     ) -> Float[Array, "batch outputs"]:
         """Classifies images: intensities in [0, 1] to float32 logits."""
         unit = functools.partial(ConvNorm, axis_name=self.axis_name, dtype=self.dtype)
-        x = (images - jnp.asarray(self.mean, images.dtype)) / jnp.asarray(self.std, images.dtype)
+        x = normalised(images, self.mean, self.std, self.per_image)
         x = unit(64, 7, 2, name="stem")(x, train=train)
         # Nothing is below zero behind a ReLU, so zeros pad a maximum as well as minus infinity does.
         x = nn.max_pool(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3), (2, 2))

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from spermjax.models.cnn.cbam import Cbam
 from spermjax.models.cnn.layers import ConvNorm, classify
+from spermjax.models.layers import normalised
 
 
 class SimpleCnn(nn.Module):
@@ -22,6 +23,7 @@ class SimpleCnn(nn.Module):
         dropout: of the pooled features.
         mean: mean of each colour that the model subtracts.
         std: standard deviation of each colour that the model divides by.
+        per_image: whether each image's own mean and standard deviation serve instead.
         axis_name: mapped axis of the batch.
         dtype: type of the computation.
     """
@@ -32,6 +34,7 @@ class SimpleCnn(nn.Module):
     dropout: float = 0.0
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    per_image: bool = False
     axis_name: str | None = None
     dtype: jnp.dtype = jnp.float32
 
@@ -41,7 +44,7 @@ class SimpleCnn(nn.Module):
     ) -> Float[Array, "batch outputs"]:
         """Classifies images: intensities in [0, 1] to float32 logits."""
         unit = functools.partial(ConvNorm, axis_name=self.axis_name, dtype=self.dtype)
-        x = (images - jnp.asarray(self.mean, images.dtype)) / jnp.asarray(self.std, images.dtype)
+        x = normalised(images, self.mean, self.std, self.per_image)
         for layer, channels in enumerate(self.channels):
             x = unit(channels, 3, name=f"layer_{layer}")(x, train=train)
             if self.cbam == "blocks":

@@ -9,12 +9,9 @@ import flax.traverse_util
 import jax.numpy as jnp
 
 from spermjax.errors import DataError
-from spermjax.models.cnn.efficientnet import EfficientNet
-from spermjax.models.cnn.resnet import ResNet50
 from spermjax.models.pretrained.adapt import adapt
-from spermjax.models.pretrained.cnn_names import from_timm_efficientnet, from_timm_resnet
 from spermjax.models.pretrained.fetch import local_file
-from spermjax.models.pretrained.names import from_flax, from_timm
+from spermjax.models.pretrained.layouts import layout_of
 from spermjax.models.pretrained.read import Weights, read_weights
 from spermjax.models.vit import ViT
 
@@ -95,20 +92,14 @@ def _translated(weights: Weights, model: nn.Module, wanted: dict[str, Any], imag
     """
     if len(weights.keys() & wanted.keys()) > len(weights) // 2:
         return weights
-    if isinstance(model, ViT):
-        if "patch_embed.proj.weight" in weights:
-            own = from_timm(weights, model.heads)
-        elif any("Transformer/encoderblock_0/" in name for name in weights):
-            own = from_flax(weights)
-        else:
-            raise ValueError(f"it holds no vision transformer; its parameters are {_some(weights)}")
-        side = image_size // model.patch_size
-        return adapt(own, wanted, model.prefix, model.patch_size, (side, side))
-    if isinstance(model, EfficientNet) and "conv_stem.weight" in weights:
-        return from_timm_efficientnet(weights)
-    if isinstance(model, ResNet50) and "layer1.0.conv1.weight" in weights:
-        return from_timm_resnet(weights)
-    raise ValueError(f"it holds no {type(model).__name__}; its parameters are {_some(weights)}")
+    layout = layout_of(weights, model)
+    if layout is None:
+        raise ValueError(f"it holds no {type(model).__name__}; its parameters are {_some(weights)}")
+    own = layout.translate(weights, model)
+    if not isinstance(model, ViT):
+        return own
+    side = image_size // model.patch_size
+    return adapt(own, wanted, model.prefix, model.patch_size, (side, side))
 
 
 def _some(weights: Weights) -> str:
