@@ -1,6 +1,9 @@
 """HuSHeM, four classes of stained heads, one grouped stratified fold of five.
 
 spermjax train hushem_vit --data.manual-dir DIR --data.fold 0
+
+Six minutes on 2 CPU cores that had other work too. Accuracy on fold 0 (n = 35, seed 0): .714 [.549, .837]; 173 of the
+216 images were at hand.
 """
 
 from spermjax.config import Augment, Data, Experiment, Interpret, Loss, Model, Optim, Schedule

@@ -1,6 +1,10 @@
 """MHSMA, four attributes of 1240 unstained cells at 64 px, official split.
 
 spermjax train mhsma_vit --data.manual-dir DIR
+
+Five minutes on 2 CPU cores that had other work too. ROC AUC on the validation split (n = 240, seed 0, 95 % bootstrap
+interval): vacuole .863 [.750, .920], head .742 [.665, .808], acrosome .668 [.583, .744], tail .662 [.425, .817] (eleven
+abnormal tails). The configuration was chosen on this split, among some thirty; experiments/RESULTS.md has the story.
 """
 
 from spermjax.config import Augment, Data, Experiment, Interpret, Loss, Model, Optim, Schedule

@@ -1,6 +1,10 @@
 """Sperm Parsing, four strict criteria derived from expert part masks, attention guided to the deciding part.
 
 spermjax train sperm_parsing_vit --data.manual-dir DIR
+
+Fifteen minutes on 2 CPU cores that had other work too. ROC AUC on the validation split (n = 102, seed 0): acrosome .939
+[.877, .970], head .813 [.707, .894], vacuole .536 [.414, .671], midpiece .508 [.352, .652]; the last two are not
+learnt.
 """
 
 from spermjax.config import Augment, Data, Experiment, Guidance, Interpret, Loss, Model, Optim, Schedule

@@ -80,7 +80,7 @@ def test_local_engine_goes_on_after_a_kill_and_a_crash_is_in_the_table(tmp_path)
         ("0.001", "complete"),
         ("1e+30", "fail"),
     ]
-    assert all("diverged" in row["error"] for row in rows if row["state"] == "fail")
+    assert all("learning rate" in row["error"] for row in rows if row["state"] == "fail")
     assert main(["sweep", str(file), "--out", str(tmp_path / "out")]) == 0, "a finished sweep only prints its table"
     other = write_sweep(tmp_path, seed={"values": [5]})
     assert main(["sweep", str(other), "--out", str(tmp_path / "out")]) == 2
