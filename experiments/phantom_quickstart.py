@@ -1,6 +1,9 @@
 """Synthetic cells with one defect each: the default, without any download.
 
 spermjax train phantom_quickstart
+
+Two minutes on 2 CPU cores, and one more for `make quickstart` to install. Accuracy on the validation split (n = 600,
+seed 0): .980 [.965, .989], chosen on this split.
 """
 
 from spermjax.config import Augment, Data, Experiment, Guidance, Interpret, Loss, Model, Optim, Schedule
