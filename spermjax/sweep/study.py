@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import optuna
+import psutil
 import sqlalchemy
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import JournalStorage, RDBStorage
@@ -225,7 +226,7 @@ def give_back(study: optuna.Study, trial_id: int) -> None:
 
 
 def abandoned(study: optuna.Study) -> list[FrozenTrial]:
-    """Running trials whose worker is gone: its process on this machine, its lease elsewhere."""
+    """Running trials whose worker is gone: its process here, or its lease anywhere."""
     running = patient(study.get_trials, deepcopy=False, states=(TrialState.RUNNING,))
     return [trial for trial in running if not _alive(trial)]
 
@@ -253,15 +254,17 @@ def give_back_abandoned(study: optuna.Study, *, died: bool) -> None:
 
 
 def _alive(trial: FrozenTrial) -> bool:
+    host, pid, _ = (trial.user_attrs.get(OWNER) or "::").split(":")
+    if host == socket.gethostname() and not _process_runs(int(pid)):
+        return False
     started = trial.datetime_start or datetime.datetime.now()
     lease = max(trial.user_attrs.get(LEASE, 0.0), started.timestamp())
-    host, pid, _ = (trial.user_attrs.get(OWNER) or "::").split(":")
-    if host == socket.gethostname():
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass
-        return True
     return time.time() - lease < LEASE_SECONDS
+
+
+def _process_runs(pid: int) -> bool:
+    """A process that died counts as gone even while nobody has collected it, as in containers without an init."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -100,6 +100,18 @@ def test_a_trial_that_kills_its_workers_fails_in_the_end(tmp_path):
     assert trial.state == TrialState.FAIL and "worker died 3 times" in trial.user_attrs[studies.ERROR]
 
 
+def test_a_worker_that_died_and_was_not_collected_is_gone(tmp_path):
+    """In a container without an init, a killed worker stays in the process table."""
+    search, store = sweep(run_cap=1), studies.open_storage(str(tmp_path / "study.journal"))
+    study = studies.prepare(search, "study", store)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert studies.claim(search, study, f"{socket.gethostname()}:{process.pid}:word") is not None
+        assert studies.abandoned(study) == [], "it lives"
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # It ended, and stays uncollected.
+        assert len(studies.abandoned(study)) == 1
+
+
 def test_a_lease_on_another_machine_runs_out(tmp_path, monkeypatch):
     search, store = sweep(run_cap=1), studies.open_storage(str(tmp_path / "study.journal"))
     study = studies.prepare(search, "study", store)
