@@ -226,8 +226,8 @@ class Guidance:
 
     weight: float = 0.0
     """Weight against the classification loss; 0 switches guidance off."""
-    source: Literal["class_attention", "rollout"] = "class_attention"
-    """Which map is guided."""
+    source: Literal["class_attention", "rollout", "part_query"] = "class_attention"
+    """The map that is guided: toward the deciding parts, or, with `part_query`, of each query toward its own part."""
     loss: Literal[
         "outside_mass",
         "log_inside_mass",

@@ -228,6 +228,11 @@ def _relations(experiment: Experiment) -> Iterable[str]:
             "choose kfold, holdout or leave_one_group_out"
         )
     if guidance.weight > 0:
+        if guidance.source == "part_query" != model.attention:
+            yield (
+                f"--guidance.source is part_query, but --model.attention {model.attention} has no part queries; "
+                "choose --model.attention part_query"
+            )
         layers = attention_layers(model) if model.attention in VARIANTS else model.depth
         for layer in guidance.layers:
             if not -layers <= layer < layers:

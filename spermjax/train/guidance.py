@@ -8,7 +8,7 @@ from spermjax.config import Guidance
 from spermjax.data.batch import Batch
 from spermjax.data.task import Task
 from spermjax.errors import ConfigError, nearest
-from spermjax.interpret.grid import class_row, patch_mean
+from spermjax.interpret.grid import class_row, coverage, patch_mean
 from spermjax.interpret.methods.attention import rollout_map
 from spermjax.models.attention.contract import AttentionSpec
 from spermjax.parts import PARTS, REGIONS, region
@@ -68,11 +68,13 @@ def guidance_loss(
     batch: Batch,
     wanted: Bool[Array, "batch parts"],
 ) -> tuple[Float[Array, "batch"], Float[Array, "batch"]]:
-    """Guidance loss of each example, and 1 where it is defined.
+    """Guidance loss of each example, and how many rows it was measured on.
 
-    The guided map is the class row over patches, renormalised to sum to one: of each
-    chosen layer and head by itself (the loss is their mean), or of attention rollout.
-    It is defined where the example has masks and a wanted part is on the image.
+    The guided map is a row over patches, renormalised to sum to one: the class row of
+    each chosen layer and head by itself (the loss is their mean), or of attention
+    rollout, toward the wanted parts; or each part query's own row toward its own part,
+    whatever the label (the loss is the sum over parts, to be divided by their number).
+    It is defined where the example has masks and the part is on the image.
 
     Args:
         guidance: source, loss, layers and heads.
@@ -84,15 +86,37 @@ def guidance_loss(
     Returns:
         Loss and normaliser of each example, both zero where undefined.
     """
-    coverage = patch_coverage(batch.parts, wanted, spec.grid)
-    defined = batch.has_parts & (coverage.sum(-1) > 0) & (batch.weight > 0)
+    usable = batch.has_parts & (batch.weight > 0)
+    if guidance.source == "part_query":
+        rows, covered = _part_rows(guidance, attention[-1], spec), _part_coverage(batch, spec)
+        losses = LOSSES[guidance.loss](normalised(rows), covered[:, None]).mean(axis=1)
+        defined = usable[:, None] & (covered.sum(-1) > 0)
+        return jnp.where(defined, losses, 0.0).sum(-1), defined.sum(-1).astype(jnp.float32)
+    covered = patch_coverage(batch.parts, wanted, spec.grid)
+    defined = usable & (covered.sum(-1) > 0)
     if guidance.source == "rollout":
         rows = rollout_map(attention, spec).reshape(1, len(batch.weight), 1, -1)
     else:
-        layers = attention[jnp.asarray(guidance.layers)]
-        rows = class_row(layers[:, :, jnp.asarray(guidance.heads)] if guidance.heads else layers, spec)
-    losses = LOSSES[guidance.loss](normalised(rows), coverage[None, :, None]).mean(axis=(0, 2))
+        rows = class_row(_chosen_heads(guidance, attention[jnp.asarray(guidance.layers)]), spec)
+    losses = LOSSES[guidance.loss](normalised(rows), covered[None, :, None]).mean(axis=(0, 2))
     return jnp.where(defined, losses, 0.0), defined.astype(jnp.float32)
+
+
+def _chosen_heads(guidance: Guidance, attention: Float[Array, "... heads queries keys"]) -> Array:
+    return attention[..., jnp.asarray(guidance.heads), :, :] if guidance.heads else attention
+
+
+def _part_rows(
+    guidance: Guidance, last: Float[Array, "batch heads queries keys"], spec: AttentionSpec
+) -> Float[Array, "batch heads parts patches"]:
+    """What each part's query takes from each patch."""
+    return _chosen_heads(guidance, last)[:, :, : len(PARTS), spec.prefix :]
+
+
+def _part_coverage(batch: Batch, spec: AttentionSpec) -> Float[Array, "batch parts patches"]:
+    """Share of each patch that each part covers."""
+    covered = coverage(batch.parts, spec.grid)
+    return jnp.moveaxis(covered, -1, 1).reshape(len(covered), len(PARTS), -1)
 
 
 def guidance_weight(guidance: Guidance, step: Int[Array, ""], total_steps: int) -> Float[Array, ""]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spermjax.config import Experiment, Model
+from spermjax.config import Experiment, Guidance, Model
 from spermjax.errors import ConfigError
 from spermjax.models.build import build_model
 from spermjax.validation import validate
@@ -50,3 +50,10 @@ def test_heads_must_suit_the_variant(attention, heads, message):
 def test_an_option_reaches_its_layer():
     model = build_model(Model(attention="window", attention_options=("window=2", "shift=false")), num_outputs=2)
     assert dict(model.attention_options) == {"window": 2, "shift": False}
+
+
+def test_part_queries_can_be_guided_only_where_there_are_some():
+    guidance = Guidance(weight=0.1, source="part_query")
+    validate(Experiment(model=Model(attention="part_query"), guidance=guidance))
+    with pytest.raises(ConfigError, match="softmax has no part queries; choose"):
+        validate(Experiment(guidance=guidance))

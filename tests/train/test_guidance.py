@@ -112,6 +112,33 @@ def test_losses_and_gradients(assets, name, part):
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
+def test_part_queries_are_guided_each_to_its_own_part_where_it_is_on_the_image():
+    """Witness: NumPy on each row by itself; one cell with two parts on it, one with one, one without masks."""
+    rng = np.random.default_rng(0)
+    spec, size = AttentionSpec(prefix=len(PARTS), grid=(4, 4), class_tokens=len(PARTS)), 8
+    parts = np.zeros((3, size, size, len(PARTS)), bool)
+    parts[0, :4, :4, PARTS.index("acrosome")] = parts[0, 4:, 2:6, PARTS.index("tail")] = True
+    parts[1, 1:3, 5:, PARTS.index("nucleus")] = parts[2, :, :, 0] = True
+    attention = rng.dirichlet(np.ones(spec.prefix + 16), (2, 3, 2, spec.prefix + 16))
+    batch = Batch(
+        image=jnp.zeros((3, size, size, 3)),
+        parts=jnp.asarray(parts),
+        has_parts=jnp.array([True, True, False]),
+        label=jnp.zeros(3, jnp.int32),
+        weight=jnp.ones(3),
+        index=jnp.arange(3),
+    )
+    guidance = Guidance(source="part_query", loss="outside_mass", heads=(1,))
+    found, defined = guidance_loss(guidance, jnp.asarray(attention), spec, batch, jnp.zeros((3, len(PARTS)), bool))
+    expected = np.zeros(3)
+    for cell, part in ((0, "acrosome"), (0, "tail"), (1, "nucleus")):
+        row = attention[-1, cell, 1, PARTS.index(part), spec.prefix :]
+        share = parts[cell, :, :, PARTS.index(part)].reshape(4, 2, 4, 2).mean((1, 3)).reshape(16)
+        expected[cell] += 1 - (row / row.sum()) @ share
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_array_equal(defined, [2, 1, 0])
+
+
 def test_table_takes_the_task_or_the_configuration():
     vacuole, head = PARTS.index("vacuole"), [PARTS.index(p) for p in ("acrosome", "nucleus", "vacuole")]
     assert np.flatnonzero(deciding_table(TASK, Guidance())[1]) == [vacuole]
