@@ -23,5 +23,10 @@ def experiment() -> Experiment:
         schedule=Schedule(epochs=30, batch_size=16, eval_every=5),
         loss=Loss(label_smoothing=0.1),
         augment=Augment(flip=True, rotate=180.0, scale=0.1, shift=0.05, brightness=0.1, contrast=0.2),
-        interpret=Interpret(examples=32, chunk=4),
+        interpret=Interpret(
+            methods=("raw_attention", "rollout", "grad_cam", "chefer2021b"),
+            metrics=("deletion", "entropy"),  # The standard ones cost hours of a CPU at this size.
+            examples=16,
+            chunk=4,
+        ),
     )

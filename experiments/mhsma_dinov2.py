@@ -23,5 +23,10 @@ def experiment() -> Experiment:
         schedule=Schedule(epochs=15, batch_size=32, eval_every=3),
         loss=Loss(class_weights="balanced"),
         augment=Augment(flip=True, rotate=180.0, scale=0.1, shift=0.05, brightness=0.01, contrast=0.2),
-        interpret=Interpret(examples=32, chunk=4),
+        interpret=Interpret(
+            methods=("raw_attention", "rollout", "grad_cam", "chefer2021b"),
+            metrics=("deletion", "entropy"),  # The standard ones cost hours of a CPU at this size.
+            examples=16,
+            chunk=4,
+        ),
     )

@@ -77,32 +77,33 @@ def dinov2_vits14(config: SizedModel, num_outputs: int, axis_name: str | None) -
 @MODELS.register("simple_cnn")
 def simple_cnn(config: SizedModel, num_outputs: int, axis_name: str | None) -> nn.Module:
     """Four convolutions with maxima between them."""
-    return SimpleCnn(num_outputs, **_convolutional(config, axis_name))
+    return SimpleCnn(**_convolutional(config, num_outputs, axis_name))
 
 
 @MODELS.register("efficientnet_b0")
 def efficientnet_b0(config: SizedModel, num_outputs: int, axis_name: str | None) -> nn.Module:
     """EfficientNet-B0 (Tan & Le 2019), with CBAM by `--model.cbam`."""
-    options = _convolutional(config, axis_name)
-    return EfficientNet(num_outputs, stochastic_depth=config.stochastic_depth, **options)
+    options = _convolutional(config, num_outputs, axis_name)
+    return EfficientNet(stochastic_depth=config.stochastic_depth, **options)
 
 
 @MODELS.register("efficientnet_lite0")
 def efficientnet_lite0(config: SizedModel, num_outputs: int, axis_name: str | None) -> nn.Module:
     """EfficientNet-B0 without squeeze-and-excitation and with ReLU6, padded as TensorFlow does."""
-    options = _convolutional(config, axis_name)
-    return EfficientNet(num_outputs, lite=True, stochastic_depth=config.stochastic_depth, **options)
+    options = _convolutional(config, num_outputs, axis_name)
+    return EfficientNet(lite=True, stochastic_depth=config.stochastic_depth, **options)
 
 
 @MODELS.register("resnet50")
 def resnet50(config: SizedModel, num_outputs: int, axis_name: str | None) -> nn.Module:
     """ResNet-50 (He et al. 2016), with CBAM by `--model.cbam`."""
-    options = _convolutional(config, axis_name)
-    return ResNet50(num_outputs, stochastic_depth=config.stochastic_depth, **options)
+    options = _convolutional(config, num_outputs, axis_name)
+    return ResNet50(stochastic_depth=config.stochastic_depth, **options)
 
 
-def _convolutional(config: SizedModel, axis_name: str | None) -> dict[str, Any]:
+def _convolutional(config: SizedModel, num_outputs: int, axis_name: str | None) -> dict[str, Any]:
     return {
+        "num_outputs": num_outputs,
         "cbam": config.cbam,
         "dropout": config.dropout,
         "mean": config.mean,

@@ -24,11 +24,11 @@ def patchify(
     return grid.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // patch, width // patch, -1)
 
 
-class PatchStem(nn.Module):
-    """One linear map per patch (Dosovitskiy et al. 2021).
+class Stem(nn.Module):
+    """Gives images of `[batch, height, width, 3]` as tokens of `[batch, rows, columns, width]`.
 
     Attributes:
-        patch: side of a patch in pixels.
+        patch: side in pixels of the square that a token stands for.
         width: channels of a token.
         dtype: type of the computation.
     """
@@ -36,6 +36,15 @@ class PatchStem(nn.Module):
     patch: int
     width: int
     dtype: jnp.dtype = jnp.float32
+
+    @property
+    def halvings(self) -> int:
+        """How often the side can be halved before what is left of a patch is odd."""
+        return (self.patch & -self.patch).bit_length() - 1
+
+
+class PatchStem(Stem):
+    """One linear map per patch (Dosovitskiy et al. 2021)."""
 
     @nn.compact
     def __call__(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch rows columns channels"]:
@@ -44,61 +53,41 @@ class PatchStem(nn.Module):
         )
 
 
-class ConvStem(nn.Module):
+class ConvStem(Stem):
     """Convolutions of stride two down to the patch grid (Xiao et al. 2021).
 
     Channels double at each step and end at half the width; a linear map gives the
     token. What is left of an odd patch size is cut by one last patchification.
-
-    Attributes:
-        patch: side in pixels of the square that a token stands for.
-        width: channels of a token.
-        dtype: type of the computation.
     """
-
-    patch: int
-    width: int
-    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch rows columns channels"]:
-        halvings = (self.patch & -self.patch).bit_length() - 1
         x = images
-        for step in range(halvings):
-            channels = max(8, self.width >> (halvings - step))
+        for step in range(self.halvings):
+            channels = max(8, self.width >> (self.halvings - step))
             x = nn.Conv(channels, (3, 3), strides=2, use_bias=False, dtype=self.dtype, name=f"conv_{step}")(x)
             x = nn.GroupNorm(num_groups=1, dtype=self.dtype, name=f"norm_{step}")(x)
             x = nn.relu(x)
-        x = patchify(x, self.patch >> halvings)
+        x = patchify(x, self.patch >> self.halvings)
         return nn.Dense(self.width, dtype=self.dtype, kernel_init=dense_init, name="projection")(x)
 
 
-class CctStem(nn.Module):
+class CctStem(Stem):
     """Convolutions with ReLU and overlapping pooling, down to the patch grid (Hassani et al. 2021, CCT, eq. 3).
 
     Each step halves the side; channels double at each and end at the width. What is
     left of an odd patch size is cut by one last patchification and a linear map.
-
-    Attributes:
-        patch: side in pixels of the square that a token stands for.
-        width: channels of a token.
-        dtype: type of the computation.
     """
-
-    patch: int
-    width: int
-    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch rows columns channels"]:
-        halvings = (self.patch & -self.patch).bit_length() - 1
         x = images
-        for step in range(halvings):
-            channels = max(8, self.width >> (halvings - 1 - step))
+        for step in range(self.halvings):
+            channels = max(8, self.width >> (self.halvings - 1 - step))
             x = nn.Conv(channels, (3, 3), use_bias=False, dtype=self.dtype, name=f"conv_{step}")(x)
             x = nn.max_pool(nn.relu(x), (3, 3), strides=(2, 2), padding="SAME")
-        odd = self.patch >> halvings
-        if odd == 1 and halvings:
+        odd = self.patch >> self.halvings
+        if odd == 1 and self.halvings:
             return x
         return nn.Dense(self.width, dtype=self.dtype, kernel_init=dense_init, name="projection")(patchify(x, odd))
 
@@ -114,18 +103,8 @@ def shift_diagonally(
     return jnp.concatenate([images, *shifted], axis=-1)
 
 
-class ShiftedPatchStem(nn.Module):
-    """Shifted patch tokenisation: a token sees half a patch beyond its own (Lee, Lee & Song 2021, eqs. 10 to 12).
-
-    Attributes:
-        patch: side of a patch in pixels.
-        width: channels of a token.
-        dtype: type of the computation.
-    """
-
-    patch: int
-    width: int
-    dtype: jnp.dtype = jnp.float32
+class ShiftedPatchStem(Stem):
+    """Shifted patch tokenisation: a token sees half a patch beyond its own (Lee, Lee & Song 2021, eqs. 10 to 12)."""
 
     @nn.compact
     def __call__(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch rows columns channels"]:

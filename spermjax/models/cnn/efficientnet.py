@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from spermjax.models.cnn.cbam import Cbam
-from spermjax.models.cnn.layers import Activation, ConvNorm, classify, relu6
-from spermjax.models.layers import PerExampleDropout, normalised
+from spermjax.models.cnn.layers import Activation, ConvNorm, relu6
+from spermjax.models.cnn.network import ConvolutionalNetwork
+from spermjax.models.layers import PerExampleDropout
 
 STAGES = (
     (1, 16, 1, 1, 3),
@@ -84,49 +84,20 @@ class InvertedResidual(nn.Module):
         return entered + depth(x, train=train)
 
 
-class EfficientNet(nn.Module):
+class EfficientNet(ConvolutionalNetwork):
     """EfficientNet of B0's size.
 
-    Collections: `features/map` and `features/pooled`; with CBAM `attention/.../channel`
-    and `attention/.../spatial`.
-
     Attributes:
-        num_outputs: logits.
         lite: ReLU6 for SiLU, no squeeze-and-excitation, TensorFlow's padding.
-        cbam: `none`, `last` (on the last feature map) or `blocks` (in every block).
         stochastic_depth: probability that the last block is skipped; linear in depth.
-        dropout: of the pooled features.
-        mean: mean of each colour that the model subtracts.
-        std: standard deviation of each colour that the model divides by.
-        per_image: whether each image's own mean and standard deviation serve instead.
-        axis_name: mapped axis of the batch.
-        dtype: type of the computation.
     """
 
-    num_outputs: int
     lite: bool = False
-    cbam: str = "none"
     stochastic_depth: float = 0.0
-    dropout: float = 0.0
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    per_image: bool = False
-    axis_name: str | None = None
-    dtype: jnp.dtype = jnp.float32
 
-    @nn.compact
-    def __call__(
-        self, images: Float[Array, "batch height width 3"], *, train: bool = False
-    ) -> Float[Array, "batch outputs"]:
-        """Classifies images.
-
-        Args:
-            images: intensities in [0, 1].
-            train: whether statistics are those of the batch, and dropout acts.
-
-        Returns:
-            Logits, float32.
-        """
+    def trunk(
+        self, x: Float[Array, "batch height width 3"], train: bool
+    ) -> Float[Array, "batch rows columns channels"]:
         activation: Activation = relu6 if self.lite else nn.silu
         unit = functools.partial(
             ConvNorm,
@@ -136,7 +107,6 @@ class EfficientNet(nn.Module):
             axis_name=self.axis_name,
             dtype=self.dtype,
         )
-        x = normalised(images, self.mean, self.std, self.per_image)
         x = unit(32, 3, 2, name="stem")(x, train=train)
         total, done = sum(blocks for _, _, blocks, _, _ in STAGES), 0
         for stage, (expansion, channels, blocks, stride, size) in enumerate(STAGES):
@@ -154,13 +124,4 @@ class EfficientNet(nn.Module):
                     name=f"block_{stage}_{block}",
                 )(x, train=train)
                 done += 1
-        x = unit(1280, name="top")(x, train=train)
-        return classify(
-            self,
-            x,
-            num_outputs=self.num_outputs,
-            cbam=self.cbam == "last",
-            dropout=self.dropout,
-            axis_name=self.axis_name,
-            train=train,
-        )
+        return unit(1280, name="top")(x, train=train)

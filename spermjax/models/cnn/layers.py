@@ -7,10 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from spermjax.models.attention.contract import FEATURES, tap
-from spermjax.models.cnn.cbam import Cbam
-from spermjax.models.layers import PerExampleDropout
-
 Activation = Callable[[jax.Array], jax.Array]
 conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -70,32 +66,3 @@ class ConvNorm(nn.Module):
             name="norm",
         )(x)
         return x if self.activation is None else self.activation(x)
-
-
-def classify(
-    module: nn.Module,
-    x: Float[Array, "batch rows columns channels"],
-    *,
-    num_outputs: int,
-    cbam: bool,
-    dropout: float,
-    axis_name: str | None,
-    train: bool,
-) -> Float[Array, "batch outputs"]:
-    """From the last feature map to logits, in the scope of a network's `__call__`.
-
-    Args:
-        module: the network; `features/map` and `features/pooled` are tapped under it.
-        x: last feature map.
-        num_outputs: logits.
-        cbam: whether the map passes through CBAM first.
-        dropout: of the pooled features.
-        axis_name: mapped axis of the batch.
-        train: whether dropout acts.
-    """
-    if cbam:
-        x = Cbam(name="cbam")(x)
-    x = tap(module, FEATURES, "map", x.astype(jnp.float32))
-    pooled = tap(module, FEATURES, "pooled", x.mean(axis=(1, 2)))
-    pooled = PerExampleDropout(dropout, axis_name=axis_name, name="head_dropout")(pooled, train=train)
-    return nn.Dense(num_outputs, name="head")(pooled)

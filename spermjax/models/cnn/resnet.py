@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from spermjax.models.cnn.cbam import Cbam
-from spermjax.models.cnn.layers import ConvNorm, classify
-from spermjax.models.layers import PerExampleDropout, normalised
+from spermjax.models.cnn.layers import ConvNorm
+from spermjax.models.cnn.network import ConvolutionalNetwork
+from spermjax.models.layers import PerExampleDropout
 
 STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
 """Inner channels, blocks and stride of each stage."""
@@ -50,40 +51,19 @@ class Bottleneck(nn.Module):
         return nn.relu(shortcut + depth(x, train=train))
 
 
-class ResNet50(nn.Module):
+class ResNet50(ConvolutionalNetwork):
     """ResNet of 50 layers.
 
-    Collections: as `EfficientNet`.
-
     Attributes:
-        num_outputs: logits.
-        cbam: `none`, `last` (on the last feature map) or `blocks` (in every block).
         stochastic_depth: probability that the last block is skipped; linear in depth.
-        dropout: of the pooled features.
-        mean: mean of each colour that the model subtracts.
-        std: standard deviation of each colour that the model divides by.
-        per_image: whether each image's own mean and standard deviation serve instead.
-        axis_name: mapped axis of the batch.
-        dtype: type of the computation.
     """
 
-    num_outputs: int
-    cbam: str = "none"
     stochastic_depth: float = 0.0
-    dropout: float = 0.0
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    per_image: bool = False
-    axis_name: str | None = None
-    dtype: jnp.dtype = jnp.float32
 
-    @nn.compact
-    def __call__(
-        self, images: Float[Array, "batch height width 3"], *, train: bool = False
-    ) -> Float[Array, "batch outputs"]:
-        """Classifies images: intensities in [0, 1] to float32 logits."""
+    def trunk(
+        self, x: Float[Array, "batch height width 3"], train: bool
+    ) -> Float[Array, "batch rows columns channels"]:
         unit = functools.partial(ConvNorm, axis_name=self.axis_name, dtype=self.dtype)
-        x = normalised(images, self.mean, self.std, self.per_image)
         x = unit(64, 7, 2, name="stem")(x, train=train)
         # Nothing is below zero behind a ReLU, so zeros pad a maximum as well as minus infinity does.
         x = nn.max_pool(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3), (2, 2))
@@ -100,12 +80,4 @@ class ResNet50(nn.Module):
                     name=f"block_{stage}_{block}",
                 )(x, train=train)
                 done += 1
-        return classify(
-            self,
-            x,
-            num_outputs=self.num_outputs,
-            cbam=self.cbam == "last",
-            dropout=self.dropout,
-            axis_name=self.axis_name,
-            train=train,
-        )
+        return x
