@@ -20,7 +20,8 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[2]
 
 
-def write_sweep(folder: Path, **parameters) -> Path:
+def write_sweep(folder: Path, search=None, **parameters) -> Path:
+    """A sweep of seconds; `search` holds further keys of its file."""
     import yaml
 
     tiny = {"schedule.epochs": {"value": 2.0}, "tracking.wandb": {"value": "disabled"}, **parameters}
@@ -29,7 +30,7 @@ def write_sweep(folder: Path, **parameters) -> Path:
         "method": "grid",
         "metric": {"name": "validation/accuracy", "goal": "maximize"},
         "parameters": tiny,
-    }
+    } | (search or {})
     path = folder / "sweep.yaml"
     path.write_text(yaml.safe_dump(raw, sort_keys=False))
     return path
@@ -45,8 +46,12 @@ def each_trial_ran_once(out: Path, count: int) -> None:
     assert [int(row["trial"]) for row in rows] == list(range(count))
     assert [row["state"] for row in rows] == ["complete"] * count
     for row in rows:
-        steps = [line["step"] for line in read(Path(row["run"])) if "train/loss" in line]
-        assert steps == sorted(set(steps)) and steps
+        assert steps(row) == sorted(set(steps(row))) != []
+
+
+def steps(row: dict[str, str]) -> list[float | None]:
+    """The steps that a trial's run logged."""
+    return [line["step"] for line in read(Path(row["run"])) if "train/loss" in line]
 
 
 def test_local_engine_goes_on_after_a_kill_and_a_crash_is_in_the_table(tmp_path):
@@ -94,34 +99,40 @@ def test_slurm_engine_by_submitits_local_executor(tmp_path):
     each_trial_ran_once(out, 2)
 
 
-def test_ray_engine_with_a_worker_killed(tmp_path, monkeypatch):
+def test_ray_engine_stops_what_falls_behind_and_replaces_a_worker_that_was_killed(tmp_path, monkeypatch):
+    """ASHA: the third and worst trial is killed at its start, taken over, and stopped at its first evaluation."""
     ray = pytest.importorskip("ray", reason="pip install 'spermjax[ray]'")
     monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    file, out = write_sweep(tmp_path, seed={"values": [0, 1, 2]}), tmp_path / "out"
+    search = {
+        "metric": {"name": "validation/log_loss", "goal": "minimize"},
+        "early_terminate": {"type": "asha", "min_iter": 1, "eta": 2},
+    }
+    file, out = (
+        write_sweep(tmp_path, search, **{"optim.learning_rate": {"values": [1e-2, 1e-4, 1e-9]}}),
+        tmp_path / "out",
+    )
     killed = threading.Event()
 
-    def kill_one() -> None:
-        """Kills the first process that owns a trial, as soon as its run has begun."""
+    def kill_the_third() -> None:
         from spermjax.sweep import study as studies
         from spermjax.sweep.folder import find
 
         while not killed.wait(0.5):
-            if not (out / "runs").exists():
-                continue
-            running = [
-                t for t in find(out).study().trials if t.state.name == "RUNNING" and t.user_attrs.get(studies.OWNER)
-            ]
-            if running:
-                os.kill(int(running[0].user_attrs[studies.OWNER].split(":")[1]), signal.SIGKILL)
+            trials = find(out).study().trials if (out / "runs").exists() else []
+            owner = trials[2].user_attrs.get(studies.OWNER) if len(trials) == 3 else None
+            if owner and trials[2].state.name == "RUNNING":
+                os.kill(int(owner.split(":")[1]), signal.SIGKILL)
                 killed.set()
 
-    thread = threading.Thread(target=kill_one, daemon=True)
+    thread = threading.Thread(target=kill_the_third, daemon=True)
     thread.start()
     assert main(["sweep", str(file), "--out", str(out), "--engine", "ray", "--workers", "2"]) == 0
     thread.join(timeout=5)
     assert killed.is_set() and not ray.is_initialized()
-    each_trial_ran_once(out, 3)
+    best, middle, worst = trials(out)
+    assert best["state"] == "complete" and middle["state"] in ("complete", "pruned") and worst["state"] == "pruned"
+    assert steps(best)[-1] > steps(worst)[-1]
 
 
 def test_devices_are_dealt_out(monkeypatch):
