@@ -7,7 +7,8 @@ grain, and of a torch DataLoader with torchvision's transforms on the same work 
 out, with a message, where torch is not installed); and of the training step fed in
 both ways and not fed at all, with the share of its time that it waits for its input.
 All ways take turns within each round, and ratios are formed within a round, so that
-what else the machine does falls on all of them. Takes a minute and a half on two cores.
+what else the machine does falls on all of them. What a way has prefetched while others
+had their turn is used up before its own turn is timed. Takes some four minutes on two cores.
 """
 
 import dataclasses
@@ -50,12 +51,14 @@ class Settings:
     """Side in pixels."""
     batch_size: int = 64
     """Examples in a batch."""
-    batches: int = 4
-    """Batches a way gives in each round."""
+    seconds: float = 3.0
+    """About how long a way's turn is."""
     rounds: int = 5
     """How often all ways take their turn."""
     workers: int = 2
     """Workers of the torch DataLoader, which is also measured without any."""
+    prefetched: int = 8
+    """Batches that are dropped before a turn is timed: more than any way keeps ready."""
     json: Path | None = None
     """Write the numbers here."""
 
@@ -63,17 +66,11 @@ class Settings:
 def main(settings: Settings) -> None:
     """Measures all ways in turns, prints a table and writes the numbers."""
     ways = {**spermjax_ways(settings), **torch_ways(settings)}
-    seconds = {name: [] for name in ways}
-    for way in ways.values():
-        way()  # compiles, starts workers
+    rates = {name: [] for name in ways}
     for _ in range(settings.rounds):
         for name, way in ways.items():
-            start = time.perf_counter()
-            for _ in range(settings.batches):
-                way()
-            seconds[name].append(time.perf_counter() - start)
-    count = settings.batches * settings.batch_size
-    rates = {name: count / np.array(taken) for name, taken in seconds.items()}
+            rates[name].append(settings.batch_size * batches_per_second(way, settings))
+    rates = {name: np.array(rate) for name, rate in rates.items()}
     step = rates["training step, not fed"]
     rows = {
         name: {"images_per_second": spread(rate), "of_the_step_not_fed": spread(rate / step)}
@@ -81,7 +78,8 @@ def main(settings: Settings) -> None:
     }
     for name, way in ways.items():
         if isinstance(way, Training):
-            rows[name]["waiting_for_input"] = spread(np.array(way.waited[1:]) / np.array(way.taken[1:]))
+            waited, taken = (np.array(times[settings.prefetched :]) for times in (way.waited, way.taken))
+            rows[name]["waiting_for_input"] = spread(waited / taken)
     print(f"{'':42}{'images/s':>24}{'of the step not fed':>26}{'share of time waiting':>32}")
     for name, row in rows.items():
         waiting = words(row["waiting_for_input"], 5) if "waiting_for_input" in row else ""
@@ -91,6 +89,17 @@ def main(settings: Settings) -> None:
         machine = {"cores": os.cpu_count(), "device": jax.devices()[0].device_kind, "jax": jax.__version__}
         stored = dataclasses.asdict(settings) | {"json": str(settings.json)}
         settings.json.write_text(json.dumps({"settings": stored, "machine": machine, "ways": rows}, indent=2) + "\n")
+
+
+def batches_per_second(way: Way, settings: Settings) -> float:
+    """The rate of a way that has nothing ready when its turn begins; the first turn also compiles."""
+    for _ in range(settings.prefetched):
+        way()
+    count, start = 0, time.perf_counter()
+    while (passed := time.perf_counter() - start) < settings.seconds:
+        way()
+        count += 1
+    return count / passed
 
 
 def spread(values: np.ndarray) -> dict[str, float]:
@@ -225,6 +234,7 @@ def torch_ways(settings: Settings) -> dict[str, Way]:
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
+    torch.set_num_threads(1)  # As in a worker; a small image is no work for two.
     config, examples = Augment(), examples_of(settings)
     image = torch.from_numpy(examples.image).permute(0, 3, 1, 2).contiguous()
     parts = torch.from_numpy(examples.parts)[:, None]

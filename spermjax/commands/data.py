@@ -112,14 +112,16 @@ def show(
         name: data set, or set/configuration.
         manual_dir: the archive as published (zip, rar), or the folder that it unpacks to.
         data_dir: where prepared sets live.
-        out: the PNG to write (default: NAME.png).
+        out: the PNG to write, or a folder for NAME.png (default: here).
         split: the split to show; all when not given.
         image_size: side of an image on the sheet, in pixels.
         examples: how many images.
     """
     from spermjax.workflow.show import show as draw
 
-    path = out or Path(f"{name.replace('/', '-')}.png")
+    path = out or Path()
+    if path.suffix.lower() != ".png":
+        path /= f"{name.replace('/', '-')}.png"
     draw(name, manual_dir, data_dir, path, split=split, image_size=image_size, examples=examples)
     print(f"contact sheet: {path}")
     return 0

@@ -119,5 +119,7 @@ def test_show_draws_the_cells_of_all_splits_with_their_masks(tmp_path, capsys):
     tiles = range(6, both.shape[1], 134)
     drawn = [[(sheet[6:134, left : left + 128] == colour).all(-1).any() for left in tiles] for sheet in (both, one)]
     assert drawn == [[True] * 7 + [False], [True] * 2 + [False] * 6]
+    assert run(capsys, "show", "sperm_parsing", *words[:-1], tmp_path / "sheets")[0] == 0
+    assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["sperm_parsing.png"], "a folder holds NAME.png"
     code, said = run(capsys, "show", "sperm_parsing", *words, "--split", "trian")
     assert code == 2 and "'train'" in said
