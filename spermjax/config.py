@@ -297,6 +297,21 @@ class Tracking:
 
 
 @dataclasses.dataclass(frozen=True)
+class Checks:
+    """What is watched while a model trains. A loss that is not finite ends training, unless such steps are skipped."""
+
+    on_spike: Literal["off", "warn", "stop", "skip"] = "off"
+    """What follows a loss far above those before it: nothing is looked for, a warning, the end of training, or the step
+    is left out (also one that is not finite) and the learning rate is a tenth for `cool_down` steps."""
+    spike: float = 10.0
+    """How far: in deviations from the median of the last 64 losses (see `spermjax.train.spikes`)."""
+    cool_down: int = 50
+    """Steps of lowered learning rate after one that was left out."""
+    attention: bool = True
+    """Count dead and collapsed heads at each evaluation: one forward pass of `interpret.examples`."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Parallel:
     """How a step is spread over devices."""
 
@@ -322,6 +337,7 @@ class Experiment:
     interpret: Interpret = Interpret()
     tracking: Tracking = Tracking()
     parallel: Parallel = Parallel()
+    checks: Checks = Checks()
     seed: int = 0
     """Seed of initialisation, order, augmentation and dropout."""
 

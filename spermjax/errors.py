@@ -31,7 +31,7 @@ class CheckpointError(SpermjaxError):
 
 
 class DivergenceError(SpermjaxError):
-    """A loss or gradient stopped being finite."""
+    """A loss or gradient stopped being finite, a loss spiked, or devices hold different parameters."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -95,7 +95,8 @@ def create(experiment: Experiment) -> Run:
     path = experiment.tracking.runs / experiment.name / run_id
     config = path / "config.json"
     if config.exists():
-        changed = _differences(read_json(config), experiment.to_dict())
+        # Through the type: a field that is newer than the run has its default there.
+        changed = _differences(Experiment.from_dict(read_json(config)).to_dict(), experiment.to_dict())
         if changed:
             raise ConfigError(
                 f"The run {path} exists with another configuration ({', '.join(changed)} differ). "

@@ -49,6 +49,7 @@ POSITIVE = (
     "interpret.examples",
     "interpret.chunk",
     "tracking.log_every",
+    "checks.spike",
     "parallel.devices",
 )
 NOT_NEGATIVE = (
@@ -69,6 +70,7 @@ NOT_NEGATIVE = (
     "augment.noise",
     "augment.randaugment",
     "guidance.weight",
+    "checks.cool_down",
     "seed",
 )
 

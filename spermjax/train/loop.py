@@ -1,6 +1,7 @@
 """The training loop: steps, evaluations and checkpoints, until done or told to stop."""
 
 import dataclasses
+import logging
 import math
 from collections.abc import Callable, Mapping
 
@@ -9,14 +10,15 @@ import jax
 import numpy as np
 
 from spermjax.data.pipeline import training_batches
-from spermjax.errors import DivergenceError
 from spermjax.parallel import replicate
 from spermjax.run import Run
 from spermjax.tracking import Tracker
 from spermjax.train.checkpoints import Checkpoints
 from spermjax.train.interruption import interruptible
+from spermjax.train.replicas import replica_difference
 from spermjax.train.session import Session
 from spermjax.train.state import TrainState, Variables
+from spermjax.train.trouble import judge_heads, judge_replicas, judge_step
 
 Evaluate = Callable[[Variables], tuple[Mapping[str, float], float]]
 
@@ -90,24 +92,31 @@ def fit(session: Session, position: Position, evaluate: Evaluate, tracker: Track
         tracker: takes the metrics.
 
     Raises:
-        DivergenceError: a loss or gradient was not finite.
+        DivergenceError: a loss or gradient was not finite, a loss spiked, or devices disagree (see `Checks`).
         CheckpointError: a checkpoint could not be written.
     """
     experiment, total = session.experiment, session.total_steps
     evaluate_each = max(1, round(experiment.schedule.eval_every * session.steps_per_epoch))
     train = session.dataset.splits["train"]
     pending: tuple[int, np.ndarray, dict[str, jax.Array]] | None = None
+    said: set[str] = set()
+
+    def warn(title: str, text: str) -> None:
+        logging.warning("%s", text)
+        tracker.alert(title, text)
 
     def settle() -> None:
-        """Reads the metrics of the last step, stops if they are not finite, logs if it is time."""
+        """Reads the metrics of the last step, stops where they say so, logs if it is time or something is wrong."""
         nonlocal pending
         if pending is None:
             return
         step, index, metrics = pending
         pending = None
-        if not float(metrics["finite"]):
-            raise _divergence(step, metrics, [train.id[i] for i in index], position.checkpoints.latest_step())
-        if step % experiment.tracking.log_every == 0 or step == total:
+        latest = position.checkpoints.latest_step()
+        warning = judge_step(step, metrics, lambda: [train.id[i] for i in index], latest, experiment.checks)
+        if warning is not None:
+            warn("Loss spike", warning)
+        if warning is not None or step % experiment.tracking.log_every == 0 or step == total:
             values = {f"train/{name}": float(value) for name, value in metrics.items() if name != "finite"}
             tracker.log(step, {"epoch": step / session.steps_per_epoch, **values})
 
@@ -123,18 +132,16 @@ def fit(session: Session, position: Position, evaluate: Evaluate, tracker: Track
                 settle()
                 score = math.nan
                 if due:
+                    differing = replica_difference(position.state)
                     values, score = evaluate(position.state.evaluated)
+                    values = {"train/replica_difference": float(differing), **values}
                     tracker.log(position.step, {"epoch": position.step / session.steps_per_epoch, **values})
+                    judge_replicas(position.step, differing, position.checkpoints.latest_step())
+                    for title, text in judge_heads(values, position.step / total).items():
+                        if title not in said:
+                            warn(title, text)
+                        said.add(title)
                 position.checkpoints.save(position.state, {"batches": position.batches.get_state()}, score)
         settle()
     position.checkpoints.close()
     return Outcome(position.step, interruption.signum if position.step < total else None)
-
-
-def _divergence(step: int, metrics: dict[str, jax.Array], ids: list[str], latest: int | None) -> DivergenceError:
-    kept = f"The checkpoint of step {latest} is from before" if latest else "No checkpoint had been saved"
-    return DivergenceError(
-        f"Training diverged at step {step}: loss {float(metrics['loss'])}, gradient norm "
-        f"{float(metrics['gradient_norm'])}, learning rate {float(metrics['learning_rate']):.3g}. "
-        f"Batch: {', '.join(ids)}. {kept}. Lower --optim.learning-rate, or set --optim.clip."
-    )

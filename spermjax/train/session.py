@@ -68,7 +68,10 @@ class Session:
         return jax.eval_shape(lambda: self._state(init_variables(self.model, jax.random.key(0), size)))
 
     def _state(self, variables: Variables) -> TrainState:
-        return create_state(variables, self.optimizer, averaged=self.experiment.optim.ema > 0)
+        experiment = self.experiment
+        return create_state(
+            variables, self.optimizer, averaged=experiment.optim.ema > 0, watched=experiment.checks.on_spike != "off"
+        )
 
 
 def initial_variables(experiment: Experiment, model: nn.Module) -> Variables:

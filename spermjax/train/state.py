@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
+from spermjax.train.spikes import Watch, new_watch
+
 Variables = dict[str, Any]
 """`params`, and `batch_stats` where a model normalises by its batches."""
 
@@ -23,6 +25,7 @@ class TrainState:
         average: exponential moving average of parameters and statistics, or None where
             none is kept.
         optimizer: state of the optimiser.
+        watch: what spikes of the loss are told by, or None where they are not looked for.
     """
 
     step: Int[Array, ""]
@@ -30,6 +33,7 @@ class TrainState:
     statistics: Variables
     average: Variables | None
     optimizer: optax.OptState
+    watch: Watch | None = None
 
     @property
     def variables(self) -> Variables:
@@ -42,13 +46,16 @@ class TrainState:
         return self.variables if self.average is None else self.average
 
 
-def create_state(variables: Variables, optimizer: optax.GradientTransformation, averaged: bool) -> TrainState:
+def create_state(
+    variables: Variables, optimizer: optax.GradientTransformation, averaged: bool, watched: bool = False
+) -> TrainState:
     """The state before the first step.
 
     Args:
         variables: of the model; `params` are trained, the rest follows the data.
         optimizer: transformation of the gradients.
         averaged: whether to keep a moving average.
+        watched: whether spikes of the loss are looked for.
     """
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -56,6 +63,7 @@ def create_state(variables: Variables, optimizer: optax.GradientTransformation, 
         statistics={name: values for name, values in variables.items() if name != "params"},
         average=jax.tree.map(jnp.copy, variables) if averaged else None,
         optimizer=optimizer.init(variables["params"]),
+        watch=new_watch() if watched else None,
     )
 
 

@@ -22,6 +22,7 @@ from spermjax.train.keys import named, per_example
 from spermjax.train.losses import classification_loss, targets_of
 from spermjax.train.mixing import mix
 from spermjax.train.optim import learning_rate_schedule, without_gradient
+from spermjax.train.spikes import observe
 from spermjax.train.state import TrainState, Variables, update_average
 
 Sums = dict[str, tuple[Float[Array, ""], Float[Array, ""]]]
@@ -43,7 +44,7 @@ def make_train_step(
     and `state.step`, drawn per slot of the global batch. Each loss is a ratio of sums over the
     global batch, so gradients are those of one device on the whole batch. A step whose
     loss or gradient is not finite leaves the state as it was but for the step count, and
-    reports `finite` 0.
+    reports `finite` 0; spikes of the loss are treated as `experiment.checks` asks.
 
     Args:
         experiment: losses, augmentation, guidance, seed.
@@ -106,20 +107,25 @@ def make_train_step(
         gradient_norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
 
+        taken, watch, watched = finite, state.watch, {}
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        if watch is not None:
+            watch, taken, factor, watched = observe(watch, loss, finite, experiment.checks)
+            updates = jax.tree.map(lambda update: factor * update, updates)
         params = optax.apply_updates(state.params, updates)
         after = dataclasses.replace(state, params=params, statistics=statistics, optimizer=optimizer_state)
         if state.average is not None:
             average = update_average(state.average, after.variables, state.step, experiment.optim.ema)
             after = dataclasses.replace(after, average=average)
-        after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state)
+        after = jax.tree.map(lambda new, old: jnp.where(taken, new, old), after, state)
         metrics = {
             "loss": loss,
             **means,
             "gradient_norm": gradient_norm,
             "learning_rate": schedule(state.step),
             "finite": finite.astype(jnp.float32),
+            **watched,
         }
-        return dataclasses.replace(after, step=state.step + 1), metrics
+        return dataclasses.replace(after, step=state.step + 1, watch=watch), metrics
 
     return train_step

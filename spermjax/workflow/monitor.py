@@ -8,6 +8,7 @@ from spermjax.data.examples import Examples
 from spermjax.evaluate.classification import quick, selection_metric
 from spermjax.train.session import Session, make_predict
 from spermjax.train.state import Variables
+from spermjax.workflow.heads import make_head_check
 from spermjax.workflow.measure import make_measure
 
 
@@ -19,7 +20,8 @@ def make_monitor(session: Session) -> Callable[[Variables], tuple[Mapping[str, f
 
     Returns:
         Variables to logged values (`validation/...` over the whole split, and
-        `interpret/...` over a fixed choice of it), and the score that ranks checkpoints.
+        `interpret/...` and `checks/...` over a fixed choice of it), and the score that ranks
+        checkpoints.
     """
     experiment, task = session.experiment, session.dataset.task
     validation = session.dataset.splits["validation"]
@@ -35,6 +37,8 @@ def make_monitor(session: Session) -> Callable[[Variables], tuple[Mapping[str, f
         has_parts=bool(validation.has_parts.any()),
         cheap=True,
     )
+    watched = experiment.checks.attention and hasattr(session.model, "attention_spec")
+    heads = make_head_check(session.model, session.devices, experiment.interpret.chunk) if watched else None
 
     def monitor(variables: Variables) -> tuple[Mapping[str, float], float]:
         logits = predict(variables, validation)
@@ -45,6 +49,8 @@ def make_monitor(session: Session) -> Callable[[Variables], tuple[Mapping[str, f
             for name, value in result.values.items():
                 if not np.isnan(value).all():
                     values[f"interpret/{name}"] = float(np.nanmean(value))
+        if heads is not None:
+            values |= heads(variables, validation.take(explained))
         return values, scores[selection_metric(task)]
 
     return monitor

@@ -76,7 +76,8 @@ def load_trained(path: Path, *, manual_dir: Path | None = None, data_dir: Path |
 
     def state():
         variables = init_variables(model, jax.random.key(0), data.image_size)
-        return create_state(variables, optimizer(experiment.optim, experiment.schedule, 1), experiment.optim.ema > 0)
+        transformation = optimizer(experiment.optim, experiment.schedule, 1)
+        return create_state(variables, transformation, experiment.optim.ema > 0, experiment.checks.on_spike != "off")
 
     if not run.checkpoints.is_dir():
         raise CheckpointError(f"{run.path} has no checkpoint yet; continue it with `spermjax resume {run.path}`.")

@@ -103,6 +103,24 @@ def collapse(attention: Float[Array, "layers batch heads queries keys"]) -> Floa
     return _mean_of_pairs(jnp.einsum("lbhqk,lbhrk->lbhqr", unit, unit))
 
 
+def row_moments(
+    attention: Float[Array, "layers batch heads queries keys"],
+) -> tuple[Float[Array, "layers batch heads keys"], Float[Array, "layers batch heads"]]:
+    """Each head's mean row over queries, and the mean squared length of its rows: what `constancy` is made of."""
+    return attention.mean(axis=-2), jnp.square(attention).sum(axis=-1).mean(axis=-1)
+
+
+def constancy(
+    mean_row: Float[Array, "layers batch heads keys"], mean_square: Float[Array, "layers batch heads"]
+) -> Float[Array, "layers heads"]:
+    """How little a head depends on what it sees: squared length of its mean row over its rows' mean squared length.
+
+    1 for a head that looks at the same places, or everywhere alike, for each query of
+    each image; 1 / n for one that looks at one of n places, each equally often.
+    """
+    return jnp.square(mean_row.mean(axis=1)).sum(axis=-1) / mean_square.mean(axis=1)
+
+
 def head_agreement(
     attention: Float[Array, "layers batch heads queries keys"], spec: AttentionSpec
 ) -> Float[Array, "layers batch"]:
