@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from spermjax.interpret.grid import class_row, reader_row
@@ -111,7 +112,8 @@ def row_moments(
 
 
 def constancy(
-    mean_row: Float[Array, "layers batch heads keys"], mean_square: Float[Array, "layers batch heads"]
+    mean_row: Float[Array | np.ndarray, "layers batch heads keys"],
+    mean_square: Float[Array | np.ndarray, "layers batch heads"],
 ) -> Float[Array, "layers heads"]:
     """How little a head depends on what it sees: squared length of its mean row over its rows' mean squared length.
 
