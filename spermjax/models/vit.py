@@ -138,7 +138,7 @@ class ViT(nn.Module):
             train: whether dropout and stochastic depth act (rng `dropout`).
 
         Returns:
-            Logits, float32.
+            Logits, in single precision or better.
 
         Raises:
             ConfigError: `keep` for an attention that doesn't shorten.
@@ -237,7 +237,7 @@ class ViT(nn.Module):
                 pooled = jnp.concatenate([tokens[:, 0], pooled], axis=-1)
         else:
             pooled = tokens[:, 0]
-        pooled = tap(self, FEATURES, "pooled", pooled.astype(jnp.float32))
+        pooled = tap(self, FEATURES, "pooled", pooled.astype(jnp.promote_types(self.dtype, jnp.float32)))
         return nn.Dense(self.num_outputs, kernel_init=embedding_init, name="head")(pooled)
 
     def _class_attention(

@@ -61,6 +61,24 @@ def golden(assets, golden_data):
     return build
 
 
+@pytest.fixture
+def golden_in_double(golden, golden_data):
+    """As `golden`, in double precision while the test runs; inputs are those that the references were given."""
+    normalised = golden_data("batch.npz")["x_nhwc"].astype(np.float64)
+
+    def build(name):
+        single = golden(name)
+        return dataclasses.replace(
+            single,
+            model=single.model.clone(dtype=jnp.float64),
+            variables=jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), single.variables),
+            images=jnp.asarray(normalised) * single.model.std[0] + single.model.mean[0],
+        )
+
+    with jax.enable_x64(True):
+        yield build
+
+
 @pytest.fixture(params=[("class_token", 3), ("mean", 0)], ids=["registers", "mean"])
 def foreign(request):
     """A contract-filling model with its variables: with a class token and registers, or with patch tokens alone."""

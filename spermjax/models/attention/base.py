@@ -65,7 +65,7 @@ class SelfAttention(nn.Module):
         readers: tokens that join behind the blocks and are not among `tokens`.
         fused: whether `jax.nn.dot_product_attention` serves where a variant allows it
             and nobody looks at the weights.
-        dtype: type of the computation; the weights themselves are float32.
+        dtype: type of the computation; the weights themselves have single precision or better.
     """
 
     heads: int
@@ -89,7 +89,7 @@ class SelfAttention(nn.Module):
         return ()
 
     def weights(self, given: Given) -> Float[Array, "batch heads tokens tokens"]:
-        """What each token takes from each, in float32."""
+        """What each token takes from each, in single precision or better."""
         raise NotImplementedError
 
     def mix(
@@ -153,8 +153,9 @@ class ScoredAttention(SelfAttention):
 
 
 def scores(scoring: Scoring) -> Float[Array, "batch heads tokens tokens"]:
-    """`query @ key + bias` in float32 whatever the inputs are."""
-    product = jnp.einsum("bqhc,bkhc->bhqk", scoring.query, scoring.key, preferred_element_type=jnp.float32)
+    """`query @ key + bias` in single precision, or better where the inputs are."""
+    kind = jnp.promote_types(scoring.query.dtype, jnp.float32)
+    product = jnp.einsum("bqhc,bkhc->bhqk", scoring.query, scoring.key, preferred_element_type=kind)
     return product if scoring.bias is None else product + scoring.bias
 
 
