@@ -23,6 +23,9 @@ REFERENCES = {
     "eigen_grad_cam": "EigenGradCAM",
 }
 
+IN_SINGLE_PRECISION = {"xgrad_cam": 5e-4, "grad_cam_plus_plus": 1e-4}
+"""These divide by sums over places that may be nearly zero; in double precision they agree too (test_golden_double)."""
+
 
 def stretched(maps):
     maps = maps - maps.min(axis=(1, 2), keepdims=True)
@@ -45,11 +48,18 @@ def test_gradient_maps(golden, name):
         if method.startswith("eigen"):
             # The sign of a component is arbitrary in the reference.
             actual = actual * np.sign((actual * expected).sum(axis=(1, 2), keepdims=True))
-        # Some divide by sums of channels, which may be nearly zero.
-        close_to_maximum(actual, expected, 5e-4 if method == "xgrad_cam" else 1e-4)
-        if not method.startswith("eigen"):
-            pixels = enlarged(expected, model.images.shape[1:3])
-            np.testing.assert_allclose(pixels, model.maps[f"ref:{reference}_norm1_last_32"], atol=1e-5)
+        close_to_maximum(actual, expected, IN_SINGLE_PRECISION.get(method, 1e-5))
+        pixels = enlarged(expected, model.images.shape[1:3])
+        np.testing.assert_allclose(pixels, model.maps[f"ref:{reference}_norm1_last_32"], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_layers_together(golden, name):
+    """The reference takes the mean of both layers' maps as it shows them, and stretches it again."""
+    model = golden(name)
+    both = [upsample(stretched(native(model, "grad_cam", layer=layer)), model.images.shape[1:3]) for layer in (-2, -1)]
+    pixels = stretched((both[0] + both[1]) / 2)
+    np.testing.assert_allclose(pixels, model.maps["ref:GradCAM_norm1_last2layers_32"], atol=1e-5)
 
 
 def test_negative_values_are_set_to_zero(golden):
@@ -60,7 +70,10 @@ def test_negative_values_are_set_to_zero(golden):
 
 def test_score_cam(golden):
     model = golden("cls")
-    close_to_maximum(native(model, "score_cam", positive=False), model.maps["ref:ScoreCAM_norm1_last_raw4"])
+    maps = native(model, "score_cam", positive=False)
+    close_to_maximum(maps, model.maps["ref:ScoreCAM_norm1_last_raw4"])
+    pixels = enlarged(maps, model.images.shape[1:3])
+    np.testing.assert_allclose(pixels, model.maps["ref:ScoreCAM_norm1_last_32"], atol=1e-5)
 
 
 def test_ablation_cam(golden):

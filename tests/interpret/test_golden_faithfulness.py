@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spermjax.interpret.metrics import faithfulness, imputation, road, robustness, similarity, subsets
+from spermjax.interpret.methods import METHODS
+from spermjax.interpret.metrics import faithfulness, imputation, road, robustness, sanity, similarity, subsets
 from spermjax.interpret.model import FunctionModel, probability, select
+from tests.interpret.support import close_to_maximum
 
 pytestmark = pytest.mark.golden
 
@@ -42,16 +44,127 @@ def curve_of(model, images, scores, targets, *, score=probability, **options):
     return jax.vmap(lambda logits: score(logits, targets))(run(images, jnp.asarray(scores, jnp.float32)))
 
 
-def test_pixel_flipping(case):
-    """After each 128 of all colours' values are blackened."""
-    model, expected, gradients = case
-    images = flattened(model.images)
-    scores = np.abs(gradients).reshape(len(gradients), -1, gradients.shape[-1])
-    reference = expected["quantus.PixelFlipping[ig_abs_chw,fis=128,black,softmax]"]
-    heights = curve_of(
-        by_feature(model), images, scores, model.targets, mode="deletion", replacement=darkest(images), steps=24
+GROUP = 128
+"""Values of all colours that Quantus was told to take in one step."""
+
+
+def by_value(images, gradients):
+    """Images and attributions as Quantus flattens them, and the group of `GROUP` values that each belongs to."""
+    flat = np.asarray(gradients).reshape(len(gradients), -1)
+    rank = np.argsort(np.argsort(-flat, axis=1, kind="stable"), axis=1, kind="stable")
+    return flattened(images), flat, rank // GROUP
+
+
+def fall_and_sums(model, images, flat, removed, **options):
+    """Fall of the logit without each set of values, and the attributions' sum over it."""
+    run = jax.jit(
+        lambda x, r: subsets.drops(by_feature(model), {}, x, model.targets, r, images.shape[1:3], **options),
     )
-    np.testing.assert_allclose(heights[1:].T, reference, atol=1e-5)
+    fell = run(images, jnp.asarray(removed))
+    return np.asarray(fell), np.asarray(subsets.attributed(jnp.asarray(flat[..., None], jnp.float32), removed))
+
+
+def own_mean_after_each_step(images, group):
+    """What Quantus paints: the mean of the image as it is after the steps before."""
+    left, paint = np.array(images).reshape(len(images), -1), np.zeros(group.shape, np.float32)
+    for step in range(group.max() + 1):
+        now = group == step
+        paint = np.where(now, left.mean(axis=1, keepdims=True), paint)
+        left = np.where(now, paint, left)
+    return jnp.asarray(paint.reshape(images.shape))
+
+
+@pytest.mark.parametrize(("paint", "score"), [("black", "softmax"), ("mean", "logit")])
+def test_pixel_flipping(case, paint, score):
+    """After each 128 of all colours' values are painted over."""
+    model, expected, gradients = case
+    images, flat, group = by_value(model.images, np.abs(gradients))
+    heights = curve_of(
+        by_feature(model),
+        images,
+        flat.reshape(images.shape[:3]),
+        model.targets,
+        mode="deletion",
+        replacement=darkest(images) if paint == "black" else own_mean_after_each_step(images, group),
+        steps=group.max() + 1,
+        score=probability if score == "softmax" else select,
+    )
+    reference = expected[f"quantus.PixelFlipping[ig_abs_chw,fis={GROUP},{paint},{score}]"]
+    np.testing.assert_allclose(heights[1:].T, reference, atol=1e-5 * max(1.0, np.abs(reference).max()))
+
+
+def test_sensitivity_n(case):
+    """Quantus correlates over images, at each step, what was removed so far with the last group's sum alone."""
+    model, expected, gradients = case
+    images, flat, group = by_value(model.images, gradients)
+    steps = model.images[0, ..., 0].size // GROUP
+    now = group == np.arange(steps)[:, None, None]
+    fell, _ = fall_and_sums(model, images, flat, np.cumsum(now, axis=0) > 0, replacement=darkest(images))
+    scaled = flat / np.abs(flat).max(axis=1, keepdims=True)
+    sums = subsets.attributed(jnp.asarray(scaled[..., None], jnp.float32), now)
+    value = similarity.pearson(sums, fell).mean()
+    np.testing.assert_allclose(value, expected[f"quantus.SensitivityN[ig_signed_chw,fis={GROUP}]"][0], atol=1e-5)
+
+
+def test_monotonicity_of_quantus_says_nothing(case):
+    """It starts from the baseline and paints the baseline over it, so that no step ever changes anything."""
+    model, expected, gradients = case
+    images, flat, _ = by_value(model.images, np.abs(gradients))
+    value = jax.jit(
+        lambda x: faithfulness.monotonicity(
+            model=by_feature(model),
+            variables={},
+            images=darkest(x),
+            targets=model.targets,
+            patch_scores=jnp.asarray(flat.reshape(images.shape[:3]), jnp.float32),
+            replacement=darkest(x),
+            steps=24,
+        )
+    )(images)
+    np.testing.assert_array_equal(value, expected[f"quantus.Monotonicity[ig_abs_chw,fis={GROUP}]"])
+
+
+def test_infidelity_of_quantus(case):
+    """Blocks are blackened one after another; what is removed so far is the perturbation."""
+    model, expected, gradients = case
+    rows, columns = model.model.attention_spec(model.images.shape[1:3]).grid
+    height, width = model.images.shape[1:3]
+    block = (np.arange(height) * rows // height)[:, None] * columns + np.arange(width) * columns // width
+    until_now = np.broadcast_to(block, (3, height, width)).reshape(-1) <= np.arange(rows * columns)[:, None]
+    images, flat, _ = by_value(model.images, gradients)
+    removed = np.repeat(until_now[:, None], len(images), axis=1)
+    change = (np.asarray(images - darkest(images)) / model.model.std[0]).reshape(flat.shape)
+    fell, sums = fall_and_sums(model, images, flat * change, removed, replacement=darkest(images))
+    value = subsets.infidelity_of(jnp.asarray(sums), jnp.asarray(fell), scaled=False)
+    np.testing.assert_allclose(value, expected["quantus.Infidelity[ig_signed_chw,ps=8,n=1,black,logit]"], rtol=1e-4)
+
+
+def test_iterative_removal_of_features(case):
+    """IROF on the reference's segments, each painted with the mean of the image as it is then."""
+    model, expected, _ = case
+    maps, segments = expected["chefer_bilinear32"], expected["irof_slic_segments"]
+    counts = [len(np.unique(each)) for each in segments]
+    means = [[each[own == s].mean() for s in np.unique(own)] for each, own in zip(maps, segments, strict=True)]
+    place = np.full(segments.shape, -1)
+    for example, own in enumerate(segments):
+        for rank, s in enumerate(np.argsort(-np.array(means[example]))):
+            place[example][own == np.unique(own)[s]] = rank
+    left, paint = np.array(model.images), np.zeros(model.images.shape, np.float32)
+    for step in range(max(counts)):
+        now = (place == step)[..., None]
+        paint = np.where(now, left.mean(axis=(1, 2, 3), keepdims=True), paint)
+        left = np.where(now, paint, left)
+    until_now = place.reshape(len(place), -1) <= np.arange(max(counts))[:, None, None]
+    plain = FunctionModel(lambda x: model.model.apply(model.variables, x))
+    options = {"replacement": jnp.asarray(paint), "kind": "single_label"}
+    fell = jax.jit(
+        lambda x: subsets.drops(plain, {}, x, model.targets, jnp.asarray(until_now), x.shape[1:3], **options)
+    )(model.images)
+    clean = probability(model.model.apply(model.variables, model.images), model.targets)
+    shares = np.asarray(1 - fell / clean)
+    value = [count - np.trapezoid(shares[:count, example]) for example, count in enumerate(counts)]
+    key = next(key for key in expected if key.startswith("quantus.IROF"))
+    np.testing.assert_allclose(value, expected[key], rtol=1e-4)
 
 
 @pytest.mark.parametrize("order", ["morf", "lerf"])
@@ -134,19 +247,37 @@ def test_saco(case):
 
 
 def test_faithfulness_estimate(case):
-    """Groups of 128 values in the order of the map, each blackened alone; scores are logits."""
+    """Groups in the order of the map, each blackened alone; scores are logits."""
     model, expected, gradients = case
-    images, flat = flattened(model.images), np.abs(gradients).reshape(len(gradients), -1)
-    group = np.argsort(np.argsort(-flat, axis=1), axis=1) // 128
-    removed = jnp.asarray(group == np.arange(group.max() + 1)[:, None, None])
-    fell = jax.jit(
-        lambda x: subsets.drops(
-            by_feature(model), {}, x, model.targets, removed, images.shape[1:3], replacement=darkest(x)
+    images, flat, group = by_value(model.images, np.abs(gradients))
+    removed = group == np.arange(group.max() + 1)[:, None, None]
+    fell, sums = fall_and_sums(model, images, flat, removed, replacement=darkest(images))
+    reference = expected[f"quantus.FaithfulnessEstimate[ig_abs_chw,fis={GROUP}]"]
+    np.testing.assert_allclose(similarity.pearson(sums.T, fell.T), reference, atol=1e-5)
+
+
+METHOD_OF = {"chefer": "chefer2021b", "raw_attn": "raw_attention"}
+
+
+@pytest.mark.parametrize("name", METHOD_OF)
+def test_maps_under_cascading_randomisation(case, golden, golden_data, name):
+    """Stage by stage the parameters of a second model take the place of the first one's."""
+    model, _, _ = case
+    expected = golden_data("randomisation_cls_to_rand.npz")[f"{name}_maps"]
+    groups = sanity.stages(model.model, model.variables, model.images)
+    assert [group[0].startswith(("head", "norm", "block", "stem")) for group in groups] == [True] * (len(expected) - 1)
+
+    def explain(variables, images, targets, parts):
+        return METHODS[METHOD_OF[name]].native(model.model, variables, images, targets)
+
+    run = jax.jit(
+        lambda v, r: sanity.randomised_maps(
+            explain, v, model.images, model.targets, None, groups, replacement=r["params"]
         )
-    )(images)
-    sums = subsets.attributed(jnp.asarray(flat[..., None], jnp.float32), removed)
-    reference = expected["quantus.FaithfulnessEstimate[ig_abs_chw,fis=128]"]
-    np.testing.assert_allclose(similarity.pearson(sums.T, fell.T), reference, atol=1e-4)
+    )
+    maps = run(model.variables, golden("rand").variables)
+    for ours, reference in zip(maps, expected[1:], strict=True):
+        close_to_maximum(ours, reference, 2e-5)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Witness: PyTorch with timm, captum, pytorch-grad-cam and Chefer's code, through the numbers in `golden/`."""
 
+import dataclasses
 import functools
 import re
 
@@ -10,14 +11,16 @@ import pytest
 
 from spermjax.interpret.capture import capture_with_gradients
 from spermjax.interpret.methods import METHODS
-from spermjax.interpret.methods.attention import rollout_map
+from spermjax.interpret.methods.attention import discard_lowest, fuse_heads, rollout_map
 from spermjax.interpret.methods.attention_flow import flow_to_tokens
 from spermjax.interpret.methods.gradient_attention import chefer2021b_all_classes
 from spermjax.interpret.methods.gradients import mean_gradient, pixel_gradient
 from spermjax.interpret.methods.integrated_gradients import along_path, quadrature
 from spermjax.interpret.methods.legrad import legrad_layers
-from spermjax.interpret.methods.part_shapley import PLAYERS, part_values, player_map
+from spermjax.interpret.methods.part_shapley import PLAYERS, coalition_values, part_values, player_map
+from spermjax.interpret.methods.propagate import add_identity
 from spermjax.interpret.metrics import attention as statistics
+from spermjax.interpret.model import probability
 from spermjax.parts import PARTS
 from tests.interpret.support import close_to_maximum
 from tests.models.golden import NAMES
@@ -47,7 +50,11 @@ def test_attention_and_its_gradients_in_one_pass(golden, name):
     captured, gradients = jax.jit(lambda v, x, t: capture_with_gradients(model.model, v, x, t))(
         model.variables, model.images, model.targets
     )
+    assert model.model.attention_spec(model.images.shape[1:3]).prefix == model.forward["num_prefix_tokens"]
     close_to_maximum(captured.logits, model.forward["logits"])
+    every = range(captured.logits.shape[1])
+    of_classes = [probability(captured.logits, jnp.full(len(captured.logits), target)) for target in every]
+    close_to_maximum(np.stack(of_classes, axis=1), model.forward["probs"])
     close_to_maximum(captured.attention, model.forward["attn"])
     close_to_maximum(captured.features("output"), model.forward["block_out"])
     close_to_maximum(gradients.attention, model.forward["attn_grad"])
@@ -59,6 +66,7 @@ def test_raw_attention(golden, name):
     expected = dict(enumerate(np.moveaxis(model.maps["own:raw_last_cls_heads"], 1, 0)))
     expected["mean"] = model.maps["own:raw_last_cls_mean"]
     if name != "gap":
+        # Of patch rows the reference takes the maximum over heads after their mean, we before it.
         expected["max"] = model.maps["own:raw_last_cls_max"]
     for actual, map in zip(
         natives(model, "raw_attention", [{"fusion": fusion} for fusion in expected]), expected.values(), strict=True
@@ -80,6 +88,55 @@ def test_rollout_with_normalised_rows(golden, name):
     for start in (0, 1):
         expected = model.maps[f"ref:chefer_repo_rollout_start{start}"]
         close_to_maximum(rollout_map(attention, spec, start_layer=start), expected)
+    every = [add_identity(fuse_heads(layer, "mean"), normalise=True) for layer in attention]
+    tokens = functools.reduce(lambda below, layer: layer @ below, every)[:, 0]
+    expected = model.maps["ref:abnar_rollout_17tok_img0-1"]
+    close_to_maximum(tokens[: len(expected)], expected)
+
+
+@pytest.mark.parametrize("name", ["cls", "rand"])
+def test_rollout_of_vit_explain(golden, name):
+    """What it does otherwise is here alone: columns divided by sums of rows, then division by the maximum."""
+    model = golden(name)
+    spec = model.model.attention_spec(model.images.shape[1:3])
+    attention, gradients = (jnp.asarray(model.forward[key]) for key in ("attn", "attn_grad"))
+
+    def rolled(fused):
+        with_residual = np.asarray(fused + jnp.eye(fused.shape[-1])) / 2
+        divided = with_residual / with_residual.sum(axis=-1)[..., None, :]
+        rows = functools.reduce(lambda below, layer: layer @ below, divided)[:, 0, spec.prefix :]
+        with np.errstate(invalid="ignore"):
+            return (rows / rows.max(axis=1, keepdims=True)).reshape(-1, *spec.grid)
+
+    keys = [key for key in model.maps if key.startswith("ref:vit_explain_rollout_")]
+    assert keys
+    for key in keys:
+        fusion, ratio = re.fullmatch(r"ref:vit_explain_rollout_(\w+)_dr([\d.]+)", key).groups()
+        fused = discard_lowest(fuse_heads(attention, fusion), float(ratio), spec)
+        defined = np.isfinite(model.maps[key]).all(axis=(1, 2))
+        close_to_maximum(rolled(fused)[defined], model.maps[key][defined])
+
+    # Its gradients are of the scores before the softmax, and the last layer's come first.
+    of_scores = attention * (gradients - (attention * gradients).sum(axis=-1, keepdims=True))
+    weighted = jax.nn.relu(fuse_heads(attention * of_scores[::-1], "mean"))
+    nothing_spared = dataclasses.replace(spec, reads="mean")
+    for ratio in (0.0, 0.9):
+        fused = discard_lowest(weighted, ratio, nothing_spared)
+        close_to_maximum(rolled(fused), model.maps[f"ref:vit_explain_gradrollout_asis_dr{ratio}"])
+
+
+@pytest.mark.parametrize("name", ["cls", "rand", "reg"])
+def test_keys_that_hold_most_of_the_attention(golden, name):
+    """DINO's picture of raw attention: the fewest patches that hold more than .6 of a head's class row."""
+    model = golden(name)
+    masks = model.maps["ref:dino_threshold0.6_mask"]
+    heads = natives(model, "raw_attention", [{"fusion": head} for head in range(masks.shape[1])])
+    for head, maps in enumerate(heads):
+        rows = np.asarray(maps).reshape(len(maps), -1)
+        ascending = np.sort(rows, axis=1)
+        held = ascending.cumsum(axis=1) / ascending.sum(axis=1, keepdims=True)
+        least = np.where(held > 1 - 0.6, ascending, np.inf).min(axis=1)
+        np.testing.assert_array_equal((rows >= least[:, None]).reshape(maps.shape), masks[:, head])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -186,8 +243,9 @@ def test_integrated_gradients(golden, golden_data, name):
     for rule, scale in (("trapezoid", 50 / 49), ("middle", 1.0), ("right", 1.0)):
         maps, gap = explained(rule)
         close_to_maximum(maps.sum(-1), scale * pixel_maps[f"{name}/ref:ig_riemann_{rule}_50_chansum"])
-        if scale == 1.0:
-            np.testing.assert_allclose(gap, pixel_maps[f"{name}/ref:ig_riemann_{rule}_50_delta"], atol=2e-5)
+        total = maps.sum(axis=(1, 2, 3))
+        delta = pixel_maps[f"{name}/ref:ig_riemann_{rule}_50_delta"]
+        np.testing.assert_allclose(gap + (1 / scale - 1) * total, delta, atol=2e-5)
 
 
 def test_gauss_legendre_nodes(golden_data):
@@ -218,8 +276,19 @@ def test_exact_part_shapley(golden, golden_data):
     )
     known = np.isfinite(expected).all(axis=1)
     assert known.any()
-    ours = actual[:, [PLAYERS.index(player) for player in players]]
-    close_to_maximum(ours[known], expected[known])
+    order = [PLAYERS.index(player) for player in players]
+    close_to_maximum(actual[:, order][known], expected[known])
+
+    values = np.asarray(
+        jax.jit(lambda v, x, t, p: coalition_values(model.model, v, x, t, p))(
+            model.variables, model.images, model.targets, player_map(parts)
+        )
+    )
+    everyone = values.shape[1] - 1
+    without = values[:, everyone - 2 ** np.array(order)]
+    drops = pixel_maps["cls/ref:part_ablation_logit_drop"]
+    shown = np.isfinite(drops)
+    np.testing.assert_allclose((values[:, [everyone]] - without)[shown], drops[shown], atol=1e-5 * np.nanmax(drops))
 
 
 @pytest.mark.parametrize("name", NAMES)

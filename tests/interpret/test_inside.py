@@ -11,10 +11,11 @@ from spermjax.interpret.program import trace
 from spermjax.interpret.relevance.backward import GRADIENT, pass_back
 from spermjax.models.attention.contract import AttentionSpec
 from tests.interpret.support import close_to_maximum
+from tests.models.golden import NAMES
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("name", ["cls", "gap"])
+@pytest.mark.parametrize("name", NAMES)
 def test_numbers_of_an_independent_implementation(golden, golden_data, name):
     """Witness: hooks in PyTorch, through the numbers in `golden/`."""
     model = golden(name)

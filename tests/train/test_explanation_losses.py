@@ -53,19 +53,43 @@ def test_right_for_the_right_reasons(case):
     np.testing.assert_allclose(
         _norm(slopes["block_0"]["attention"]["qkv"]["kernel"]), expected["rrr_logsoftmax/grad_norm_qkv0"], rtol=1e-3
     )
+    np.testing.assert_allclose(
+        _norm(slopes["stem"]["projection"]["kernel"]), expected["rrr_logsoftmax/grad_norm_patch_embed"], rtol=1e-3
+    )
+
+
+@pytest.mark.golden
+def test_right_for_the_right_reasons_as_its_code_has_it(case):
+    """The published code adds 1e-11 to a probability before its logarithm; ours takes the log-softmax, without."""
+    model, variables, x, _, head, expected = case
+    std = np.asarray(model.std)
+
+    def total(images):
+        return jnp.log(jax.nn.softmax(model.apply(variables, images)) + 1e-11).sum()
+
+    gradient = jax.jit(jax.grad(total))(x) * std
+    close_to_maximum(gradient, expected["rrr_repo_eps1e-11/input_grad"].transpose(0, 2, 3, 1), 1e-4)
+    value = losses.squared_gradient_outside(gradient, head).sum()
+    np.testing.assert_allclose(value, expected["rrr_repo_eps1e-11/value"], rtol=1e-4)
 
 
 @pytest.mark.golden
 def test_suppression_outside(case):
     model, variables, x, label, head, expected = case
 
-    def loss(images):
-        logits = model.apply(variables, images)
+    def loss(params, images):
+        logits = model.apply({"params": params}, images)
         return optax.softmax_cross_entropy_with_integer_labels(logits, label).mean()
 
-    gradient = jax.jit(jax.grad(loss))(x) * np.asarray(model.std)
-    value = losses.absolute_gradient_outside(gradient, head).mean()
+    @jax.jit
+    def suppressed(params):
+        gradient = jax.grad(loss, argnums=1)(params, x) * np.asarray(model.std)
+        return losses.absolute_gradient_outside(gradient, head).mean()
+
+    value, slopes = jax.value_and_grad(suppressed)(variables["params"])
     np.testing.assert_allclose(value, expected["gals_suppress_outside_l1/value"], rtol=1e-3)
+    norm = _norm(slopes["block_0"]["attention"]["qkv"]["kernel"])
+    np.testing.assert_allclose(norm, expected["gals_suppress_outside_l1/grad_norm_qkv0"], rtol=1e-3)
 
 
 @pytest.mark.golden
@@ -113,6 +137,8 @@ def test_robust_vit(case):
         # Reference norms are of the two terms of the relevance, without confidence.
         norm = _norm(slopes[block]["attention"]["qkv"]["kernel"])
         np.testing.assert_allclose(norm, expected[f"robustvit/grad_norm_{key}"], rtol=1e-3)
+    norm = _norm(slopes["stem"]["projection"]["kernel"])
+    np.testing.assert_allclose(norm, expected["robustvit/grad_norm_patch_embed"], rtol=1e-3)
 
 
 def test_a_map_on_the_mask_costs_less_than_one_beside_it():

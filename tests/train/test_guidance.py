@@ -9,10 +9,14 @@ from spermjax.config import Guidance
 from spermjax.data.batch import Batch
 from spermjax.data.task import Task
 from spermjax.errors import ConfigError
-from spermjax.models.attention.contract import AttentionSpec
+from spermjax.interpret.capture import capture
+from spermjax.interpret.grid import class_row
+from spermjax.interpret.model import attention_spec
+from spermjax.models.attention.contract import ATTENTION, AttentionSpec
 from spermjax.parts import PARTS
 from spermjax.train.attention_losses import LOSSES
 from spermjax.train.guidance import deciding_table, guidance_loss, guidance_weight, target_parts
+from tests.models.golden import images, model_and_variables
 
 GOLDEN_LOSSES = {
     "kl": "kl",
@@ -57,6 +61,34 @@ def test_attention_losses(assets, name, mask):
     # Golden gradients are with respect to one head's row, of which the map is the mean.
     expected = golden[f"{key}/grad_attn_last"] * heads
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.golden
+def test_attention_losses_reach_the_weights(assets):
+    """Witness: PyTorch, through `golden/`: the gradient of each loss by the last layer's queries, keys and values."""
+    golden, data = assets / "golden", np.load(assets / "golden" / "data" / "losses_cls.npz")
+    model, variables = model_and_variables(golden, "cls")
+    x = images(golden)
+    last = f"block_{model.depth - 1}"
+
+    def every_loss(kernel):
+        blocks = dict(variables["params"])
+        blocks[last] = {**blocks[last], "attention": {**blocks[last]["attention"], "qkv": kernel}}
+        attention = capture(model, {"params": blocks}, x, (ATTENTION,)).attention[-1]
+        row = class_row(attention.mean(axis=1), attention_spec(model, x))
+        share = row / row.sum(axis=-1, keepdims=True)
+        return {
+            f"attn_last_mean/{mask}/{key}": LOSSES[name](
+                row if name.startswith("scaled") else share, jnp.asarray(data[GOLDEN_MASKS[mask]], jnp.float32)
+            ).mean(where=data[GOLDEN_MASKS[mask]].sum(-1) > 0)
+            for name, key in GOLDEN_LOSSES.items()
+            for mask in GOLDEN_MASKS
+        }
+
+    slopes = jax.jit(jax.jacrev(every_loss))(variables["params"][last]["attention"]["qkv"])
+    for key, slope in slopes.items():
+        norm = np.linalg.norm(slope["kernel"])
+        np.testing.assert_allclose(norm, data[f"{key}/grad_qkv_last_norm"], rtol=1e-3, err_msg=key)
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
