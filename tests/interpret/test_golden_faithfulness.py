@@ -93,19 +93,6 @@ def test_pixel_flipping(case, paint, score):
     np.testing.assert_allclose(heights[1:].T, reference, atol=1e-5 * max(1.0, np.abs(reference).max()))
 
 
-def test_sensitivity_n(case):
-    """Quantus correlates over images, at each step, what was removed so far with the last group's sum alone."""
-    model, expected, gradients = case
-    images, flat, group = by_value(model.images, gradients)
-    steps = model.images[0, ..., 0].size // GROUP
-    now = group == np.arange(steps)[:, None, None]
-    fell, _ = fall_and_sums(model, images, flat, np.cumsum(now, axis=0) > 0, replacement=darkest(images))
-    scaled = flat / np.abs(flat).max(axis=1, keepdims=True)
-    sums = subsets.attributed(jnp.asarray(scaled[..., None], jnp.float32), now)
-    value = similarity.pearson(sums, fell).mean()
-    np.testing.assert_allclose(value, expected[f"quantus.SensitivityN[ig_signed_chw,fis={GROUP}]"][0], atol=1e-5)
-
-
 def test_monotonicity_of_quantus_says_nothing(case):
     """It starts from the baseline and paints the baseline over it, so that no step ever changes anything."""
     model, expected, gradients = case
