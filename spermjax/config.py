@@ -169,7 +169,10 @@ class Schedule:
     final_learning_rate: float = 0.0
     """Share of the peak learning rate that the cosine ends at."""
     eval_every: float = 1
-    """Epochs between evaluations on the validation split; each also saves a checkpoint."""
+    """Epochs between evaluations on the validation split; each also saves a checkpoint; the two latest and the
+    best stay."""
+    keep_every: int | None = None
+    """Steps between checkpoints that are kept for good, beside the two latest and the best."""
 
 
 @dataclasses.dataclass(frozen=True)

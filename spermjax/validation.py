@@ -46,6 +46,7 @@ POSITIVE = (
     "schedule.steps",
     "schedule.batch_size",
     "schedule.eval_every",
+    "schedule.keep_every",
     "interpret.examples",
     "interpret.chunk",
     "tracking.log_every",

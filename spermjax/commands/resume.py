@@ -15,6 +15,7 @@ def main(arguments: Sequence[str]) -> int:
 
     def resume(
         run: Annotated[Path, tyro.conf.Positional],
+        step: int | None = None,
         json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     ) -> int:
         """Go on with a run that was stopped or killed, from its newest whole checkpoint.
@@ -24,10 +25,12 @@ def main(arguments: Sequence[str]) -> int:
 
         Args:
             run: the run folder, such as runs/phantom_quickstart/20260101-120000-seed0.
+            step: go on from the checkpoint of this step instead; newer ones are set aside, and what was logged since is
+                dropped.
             json: print JSON.
         """
         from spermjax.workflow.train import resume as go_on
 
-        return print_run(go_on(run), as_json=json)
+        return print_run(go_on(run, step), as_json=json)
 
     return parse(resume, arguments, "resume")

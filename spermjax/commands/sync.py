@@ -1,7 +1,5 @@
 """`spermjax sync RUN...`."""
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -13,27 +11,34 @@ from spermjax.errors import ConfigError, SpermjaxError
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Sends offline records to W&B."""
+    """Sends W&B what it has not got yet."""
 
     def sync(runs: Annotated[tuple[Path, ...], tyro.conf.Positional]) -> int:
-        """Send runs that were recorded offline to Weights & Biases; what is there already is not sent again.
+        """Send Weights & Biases what it has not got of runs: recorded offline, or cut off from a server that failed.
+
+        What is there already is not sent again.
 
         Args:
             runs: run folders, or folders that hold runs, such as a sweep's.
         """
-        records = sorted({record for run in runs for record in run.glob("**/wandb/offline-run-*") if record.is_dir()})
-        if not records:
-            raise ConfigError(f"No offline record lies in {', '.join(map(str, runs))}: nothing to send.")
+        from spermjax.tracking.records import is_sent, records, send
+
+        found = records(runs)
+        if not found:
+            raise ConfigError(f"No record of Weights & Biases lies in {', '.join(map(str, runs))}: nothing to send.")
+        waiting = [record for record in found if not is_sent(record)]
+        if len(waiting) < len(found):
+            print(f"sent already: {len(found) - len(waiting)} of {len(found)} records", flush=True)
         failed = []
-        for record in records:
-            command = [sys.executable, "-m", "wandb", "sync", "--append", str(record)]
-            print(f"sending {record}", flush=True)
-            if subprocess.run(command).returncode:
+        for record in waiting:
+            print(f"sending {record.parent}", flush=True)
+            if not send(record):
                 failed.append(record)
         if failed:
-            listed = "\n".join(f"  {record}" for record in failed)
+            listed = "\n".join(f"  {record.parent}" for record in failed)
             raise SpermjaxError(
-                f"{len(failed)} of {len(records)} records were not sent; give the command again:\n{listed}"
+                f"{len(failed)} of {len(waiting)} records were not sent; see that there is a key (`wandb login`) and a "
+                f"way to the server, then give the command again:\n{listed}"
             )
         return 0
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from jaxtyping import UInt8
 from spermjax.config import Tracking
 from spermjax.files import write_atomic
 from spermjax.tracking.publish import publish
+from spermjax.tracking.records import mark_sent
 
 INIT_TIMEOUT_SECONDS = 10.0
 FINISH_TIMEOUT_SECONDS = 60.0
@@ -29,7 +31,7 @@ def wanted_mode(setting: str) -> str:
 
 
 class Wandb:
-    """Sends a run to Weights & Biases, or records it under `<run>/wandb` for `wandb sync`.
+    """Sends a run to Weights & Biases, or records it under `<run>/wandb` for `spermjax sync`.
 
     Whatever goes wrong there is said once and training goes on: `metrics.jsonl` holds
     the same numbers. A server that doesn't answer within ten seconds makes the run
@@ -104,9 +106,22 @@ class Wandb:
                 publish(self._run, self._folder, self._step)
 
     def finish(self) -> None:
-        if self._run is not None:
-            with self._shielded("finish"):
-                self._run.finish()
+        if self._run is None:
+            return
+        with self._shielded("finish"):
+            record, start = Path(self._run.dir).parent / f"run-{self._run.id}.wandb", time.monotonic()
+            self._run.finish()
+            if self._run.offline:
+                return
+            # W&B gives up in silence at its limit; what was not sent by then waits in the record.
+            if time.monotonic() - start < FINISH_TIMEOUT_SECONDS:
+                mark_sent(record)
+            else:
+                _log.warning(
+                    "Weights & Biases did not take everything in %.0f s. Send the rest with: spermjax sync %s",
+                    FINISH_TIMEOUT_SECONDS,
+                    self._folder,
+                )
 
     def _has_key(self, *, asked_for: bool) -> bool:
         """Whether there are credentials; looks at the environment and netrc without a prompt."""

@@ -1,5 +1,6 @@
-"""Checkpoints: the latest and the best kept together, each verified before it is trusted."""
+"""Checkpoints: latest, best and every so many steps, written beside training, each verified before it is trusted."""
 
+import concurrent.futures
 import hashlib
 import json
 import logging
@@ -12,7 +13,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from spermjax.errors import CheckpointError
+from spermjax.errors import CheckpointError, SpermjaxError
+from spermjax.files import write_atomic
 from spermjax.train.state import TrainState
 
 SCORE = "score"
@@ -23,25 +25,29 @@ class Checkpoints:
 
     A checkpoint is written whole or not at all, and a list of checksums is laid beside
     it; one that was cut short or changed on disk is set aside, loudly, and the one before
-    it is used.
+    it is used. Writing goes on beside training, one checkpoint at a time: the next `save`,
+    `wait` or `close` tells if it failed.
 
     Args:
         directory: the run's checkpoint folder; made if it is not there.
+        keep_every: steps between checkpoints that are kept for good, or None.
         read_only: for evaluation of a run that another process may own.
     """
 
-    def __init__(self, directory: Path, *, read_only: bool = False):
+    def __init__(self, directory: Path, *, keep_every: int | None = None, read_only: bool = False):
         self.directory = Path(directory).absolute()
-        policy = preservation_policy.AnyPreservationPolicy(
-            [
-                preservation_policy.LatestN(2),
-                preservation_policy.BestN(get_metric_fn=_score, reverse=False, n=1),
-            ]
-        )
+        self._writer = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: concurrent.futures.Future[None] | None = None
+        policies: list[preservation_policy.PreservationPolicy] = [
+            preservation_policy.LatestN(2),
+            preservation_policy.BestN(get_metric_fn=_score, reverse=False, n=1),
+        ]
+        if keep_every is not None:
+            policies.append(preservation_policy.EveryNSteps(keep_every))
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy,
+                preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
                 best_fn=_score,
                 enable_async_checkpointing=False,
                 read_only=read_only,
@@ -51,7 +57,7 @@ class Checkpoints:
         )
 
     def save(self, state: TrainState, meta: dict[str, Any], score: float) -> None:
-        """Stores the state.
+        """Takes a copy of the state and has it stored; waits for the one before alone.
 
         Args:
             state: of training, on one or more devices.
@@ -59,20 +65,33 @@ class Checkpoints:
             score: of the validation split, greater is better; NaN ranks last.
 
         Raises:
-            CheckpointError: it can't be written; what was saved before is untouched.
+            CheckpointError: the one before can't be written; what was saved earlier is untouched.
         """
+        self.wait()
+        # A copy: the next step takes the buffers over.
+        self._writing = self._writer.submit(self._write, jax.tree.map(np.array, state), meta, score)
+
+    def wait(self) -> None:
+        """Returns when all is on disk.
+
+        Raises:
+            CheckpointError: it can't be written; what was saved earlier is untouched.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write(self, state: TrainState, meta: dict[str, Any], score: float) -> None:
         step = int(state.step)
         score = -1e30 if np.isnan(score) else score
         try:
             self._manager.save(
                 step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(jax.tree.map(np.asarray, state)), meta=ocp.args.JsonSave(meta)
-                ),
+                args=ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)),
                 metrics={SCORE: score},
             )
-            self._sums(step).write_text(json.dumps(_checksums(self.directory / str(step))))
-        except (OSError, ValueError) as error:
+            write_atomic(self._sums(step), json.dumps(_checksums(self.directory / str(step))))
+        except (OSError, ValueError, SpermjaxError) as error:
             raise CheckpointError(
                 f"The checkpoint of step {step} can't be written to {self.directory} ({error}). Make room or mend the "
                 "permissions, then continue with `spermjax resume`; earlier checkpoints are whole."
@@ -81,57 +100,80 @@ class Checkpoints:
             if not (self.directory / sums.name.split(".")[0]).is_dir():
                 sums.unlink()
 
-    def restore(self, abstract: TrainState, *, best: bool = False) -> tuple[TrainState, dict[str, Any]] | None:
-        """Reads the newest whole checkpoint, or the best one.
+    def restore(
+        self, abstract: TrainState, *, best: bool = False, step: int | None = None
+    ) -> tuple[TrainState, dict[str, Any]] | None:
+        """Reads the newest whole checkpoint, the best one, or that of a step.
 
         Args:
             abstract: shapes and types of the state.
             best: the one with the highest score instead of the newest.
+            step: the one of this step and no other.
 
         Returns:
             State (NumPy arrays) and meta, or None where nothing was ever wholly saved.
 
         Raises:
-            CheckpointError: checkpoints exist but all are damaged.
+            CheckpointError: checkpoints exist but all are damaged, or there is none of that step.
         """
+        self.wait()
         steps = sorted(self._manager.all_steps(), reverse=True)
-        if best and (step := self._manager.best_step()) is not None:
-            steps = [step, *(other for other in steps if other != step)]
+        if step is not None:
+            if step not in steps:
+                there = ", ".join(map(str, reversed(steps))) or "none"
+                raise CheckpointError(f"{self.directory} has no checkpoint of step {step}. There are: {there}.")
+            steps = [step]
+        elif best and (top := self._manager.best_step()) is not None:
+            steps = [top, *(other for other in steps if other != top)]
         problems = []
-        for step in steps:
-            if not self._sums(step).exists():
-                logging.warning("Checkpoint %s was not finished; using the one before it.", self.directory / str(step))
+        for found in steps:
+            where = self.directory / str(found)
+            if not self._sums(found).exists():
+                logging.warning("Checkpoint %s was not finished.", where)
+                if step is not None:
+                    problems.append(f"{where} was not finished")
                 continue
-            problem = self._damage(step)
+            problem = self._damage(found)
             if problem is None:
                 try:
                     restored = self._manager.restore(
-                        step,
+                        found,
                         args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()),
                     )
                     return restored["state"], restored["meta"]
                 except (OSError, ValueError, KeyError, TypeError) as error:
                     problem = f"can't be read: {error}"
-            problems.append(f"{self.directory / str(step)} {problem}")
-            logging.warning("Checkpoint %s; using the one before it.", problems[-1])
+            problems.append(f"{where} {problem}")
+            logging.warning("Checkpoint %s.", problems[-1])
         if problems:
             raise CheckpointError("No checkpoint of this run can be used:\n  " + "\n  ".join(problems))
         return None
 
     def latest_step(self) -> int | None:
-        """Step of the newest checkpoint, or None."""
+        """Step of the newest checkpoint on disk, or None."""
+        self.wait()
         return self._manager.latest_step()
 
-    def drop_after(self, step: int) -> None:
-        """Removes checkpoints newer than the one that was restored, which proved damaged."""
-        for newer in [s for s in self._manager.all_steps() if s > step]:
-            shutil.move(self.directory / str(newer), self.directory / f"damaged-{newer}")
+    def set_aside_after(self, step: int) -> None:
+        """Takes checkpoints newer than the one that was restored out of the way: damaged, or no longer wanted."""
+        for newer in [other for other in self._manager.all_steps() if other > step]:
             self._sums(newer).unlink(missing_ok=True)
+            aside = self.directory / f"set-aside-{newer}"
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.move(self.directory / str(newer), aside)
         self._manager.reload()
 
     def close(self) -> None:
-        """Ends the manager's threads."""
-        self._manager.close()
+        """Waits for what is being written, and ends all threads.
+
+        Raises:
+            CheckpointError: it can't be written.
+        """
+        try:
+            self.wait()
+        finally:
+            self._writer.shutdown()
+            self._manager.close()
 
     def _sums(self, step: int) -> Path:
         return self.directory / f"{step}.sha256.json"
@@ -140,7 +182,9 @@ class Checkpoints:
         """What is wrong with a checkpoint's files, or None."""
         try:
             wanted = json.loads(self._sums(step).read_text())
-        except (json.JSONDecodeError, OSError) as error:
+            if not isinstance(wanted, dict):
+                raise ValueError("it is no table")
+        except (ValueError, OSError) as error:
             return f"has an unreadable list of checksums ({error})"
         actual = _checksums(self.directory / str(step))
         changed = sorted(name for name in wanted.keys() | actual.keys() if wanted.get(name) != actual.get(name))

@@ -13,7 +13,11 @@ EARLY = 0.25
 
 
 def judge_step(
-    step: int, metrics: Mapping[str, Any], ids: Callable[[], Sequence[str]], latest: int | None, checks: Checks
+    step: int,
+    metrics: Mapping[str, Any],
+    ids: Callable[[], Sequence[str]],
+    latest: Callable[[], int | None],
+    checks: Checks,
 ) -> str | None:
     """Looks at the metrics of a step.
 
@@ -21,7 +25,7 @@ def judge_step(
         step: steps taken with it.
         metrics: of the step, on the device.
         ids: gives the examples in its batch.
-        latest: step of the newest checkpoint, or None.
+        latest: gives the step of the newest checkpoint, or None.
         checks: what follows a spike.
 
     Returns:
@@ -39,15 +43,13 @@ def judge_step(
         f"{float(metrics['gradient_norm'])}, learning rate {float(metrics['learning_rate']):.3g}. "
         f"Batch: {', '.join(ids())}."
     )
-    kept = f"The checkpoint of step {latest} is from before" if latest else "No checkpoint had been saved"
-    remedy = f"{kept}. Lower --optim.learning-rate, or set --optim.clip."
     if checks.on_spike != "skip":
         if not finite or checks.on_spike == "stop":
-            raise DivergenceError(f"{what} {remedy}")
+            raise DivergenceError(f"{what} {_remedy(latest())}")
         return what
     skipped = int(metrics["skipped"])
     if skipped >= LONGEST:
-        raise DivergenceError(f"{what} This was step {skipped} in succession to be left out. {remedy}")
+        raise DivergenceError(f"{what} This was step {skipped} in succession to be left out. {_remedy(latest())}")
     return f"{what} The step was left out; {LOWERED:g} of the learning rate for {checks.cool_down} steps."
 
 
@@ -69,15 +71,21 @@ def judge_heads(values: Mapping[str, float], progress: float) -> dict[str, str]:
     return warnings
 
 
-def judge_replicas(step: int, differing: int, latest: int | None) -> None:
+def judge_replicas(step: int, differing: int, latest: Callable[[], int | None]) -> None:
     """Ends training where devices hold different states.
 
     Raises:
         DivergenceError: naming the last checkpoint that was saved while they agreed.
     """
     if differing:
-        kept = f"continue from the checkpoint of step {latest}" if latest else "start again"
+        saved = latest()
+        kept = f"continue from the checkpoint of step {saved}" if saved else "start again"
         raise DivergenceError(
             f"{differing} device(s) hold other parameters than the rest at step {step}: a fault of memory, or of what "
             f"carries gradients between devices. Nothing was saved since; {kept}, on other devices if it happens again."
         )
+
+
+def _remedy(latest: int | None) -> str:
+    kept = f"The checkpoint of step {latest} is from before" if latest else "No checkpoint had been saved"
+    return f"{kept}. Lower --optim.learning-rate, or set --optim.clip."

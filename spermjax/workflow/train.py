@@ -55,26 +55,31 @@ def train(experiment: Experiment, *, trackers: Sequence[Tracker] = ()) -> Run:
     return _complete(create(experiment), experiment, dataset, trackers)
 
 
-def resume(path: Path) -> Run:
-    """Goes on with a run from its newest whole checkpoint, with the configuration stored in it.
+def resume(path: Path, step: int | None = None) -> Run:
+    """Goes on with a run from its newest whole checkpoint, or that of a step, with the configuration stored in it.
+
+    From an earlier step, newer checkpoints are set aside and later lines of metrics dropped.
 
     Raises:
         ConfigError: the folder is no run.
+        CheckpointError: there is no usable checkpoint, or none of that step.
         As `train`.
     """
     run = find(path)
     experiment = run.experiment()
     validate(experiment)
-    return _complete(run, experiment, load(experiment.data), ())
+    return _complete(run, experiment, load(experiment.data), (), step)
 
 
-def _complete(run: Run, experiment: Experiment, dataset: Dataset, trackers: Sequence[Tracker]) -> Run:
+def _complete(
+    run: Run, experiment: Experiment, dataset: Dataset, trackers: Sequence[Tracker], step: int | None = None
+) -> Run:
     with run.lock():
         if (run.path / "data.json").exists():
             check_same_data(run, dataset)
         write_json(run.path / "environment.json", environment())
         write_json(run.path / "data.json", describe(dataset))
-        outcome = _fit(run, experiment, dataset, trackers)
+        outcome = _fit(run, experiment, dataset, trackers, step)
     if outcome.signum:
         raise Interrupted(
             f"Stopped by {signal.Signals(outcome.signum).name} after step {outcome.step}, which is saved. "
@@ -84,9 +89,9 @@ def _complete(run: Run, experiment: Experiment, dataset: Dataset, trackers: Sequ
     return run
 
 
-def _fit(run: Run, experiment: Experiment, dataset: Dataset, trackers: Sequence[Tracker]) -> Outcome:
+def _fit(run: Run, experiment: Experiment, dataset: Dataset, trackers: Sequence[Tracker], step: int | None) -> Outcome:
     session = build_session(experiment, dataset)
-    position = locate(session, run)
+    position = locate(session, run, step)
     tracker = open_trackers(
         experiment.tracking,
         run.path,

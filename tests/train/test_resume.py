@@ -1,8 +1,10 @@
 """A run that is interrupted, killed or damaged ends as one that never was."""
 
+import itertools
 import os
 import shutil
 import signal
+import threading
 
 import jax
 import numpy as np
@@ -12,6 +14,7 @@ from spermjax.config import Loss, Model, Optim, Schedule
 from spermjax.errors import CheckpointError, DivergenceError
 from spermjax.run import create
 from spermjax.tracking.jsonl import Jsonl, read
+from spermjax.train.checkpoints import Checkpoints
 from spermjax.train.loop import fit, locate
 from spermjax.train.session import build_session
 from tests.train import tiny
@@ -165,3 +168,86 @@ def test_divergence_names_step_and_batch_and_keeps_the_checkpoint(tmp_path):
     with pytest.raises(DivergenceError, match=r"diverged at step \d+: .*Batch: 0-\d+, 0-\d+"):
         train(session, run)
     shutil.rmtree(run.path)
+
+
+def test_every_so_many_steps_are_kept_and_resumed_from(tmp_path, unbroken):
+    """From the oldest kept checkpoint the run ends as it did; a step that is not there names those that are."""
+    schedule = Schedule(batch_size=16, epochs=3, eval_every=1, keep_every=2)
+    session, run = run_of(tmp_path, "j", schedule=schedule)
+    train(session, run)
+    kept = {int(path.name) for path in run.checkpoints.iterdir() if path.name.isdigit()}
+    assert {2, 4, 6, 8} <= kept
+    with pytest.raises(CheckpointError, match=r"no checkpoint of step 5. There are: 2, "):
+        locate(session, run, 5)
+    position = locate(session, run, 2)
+    assert position.step == 2
+    tracker = Jsonl(run.path, resume_step=2)
+    fit(session, position, evaluate, tracker)
+    tracker.finish()
+    same(jax.tree.map(np.asarray, position.state), unbroken[1])
+    assert [line for line in without_time(read(run.path)) if "train/loss" in line] == [
+        line for line in without_time(unbroken[2]) if "train/loss" in line
+    ]
+
+
+class SlowDisk(Checkpoints):
+    """Takes until it is told."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.go_on = threading.Event()
+
+    def _write(self, *args):
+        assert self.go_on.wait(60)
+        super()._write(*args)
+
+
+def test_training_does_not_wait_for_the_disk(tmp_path, unbroken):
+    """Steps are taken while a checkpoint is being written, and what is written is the state of its own step."""
+    session, run = run_of(tmp_path, "k")
+    position = locate(session, run)
+    position.checkpoints = SlowDisk(run.checkpoints)
+    during = []
+
+    class Releasing(Jsonl):
+        def log(self, step, values):
+            super().log(step, values)
+            if step == 5:
+                during.extend(path.name for path in run.checkpoints.iterdir())
+                position.checkpoints.go_on.set()
+
+    tracker = Releasing(run.path, resume_step=None)
+    fit(session, position, evaluate, tracker)
+    tracker.finish()
+    assert during == [], "five steps, and the checkpoint of step three is not there"
+    same(jax.tree.map(np.asarray, position.state), unbroken[1])
+    first = locate(session, run, 3)
+    assert first.step == 3
+    fit(session, first, evaluate, Jsonl(run.path, resume_step=3))
+    same(jax.tree.map(np.asarray, first.state), unbroken[1])
+
+
+def test_a_write_that_failed_ends_training_at_the_next(tmp_path):
+    class FullDisk(Checkpoints):
+        def _write(self, *args):
+            del args
+            raise CheckpointError("the disk is full")
+
+    session, run = run_of(tmp_path, "l")
+    position = locate(session, run)
+    position.checkpoints = FullDisk(run.checkpoints)
+    with pytest.raises(CheckpointError, match="disk is full"):
+        fit(session, position, evaluate, Jsonl(run.path, resume_step=None))
+    assert 3 <= position.step <= 6
+
+
+def test_a_clock_that_goes_back_changes_nothing(tmp_path, unbroken, monkeypatch):
+    """Lines stand in order of steps, and a resume cuts by step, whatever the time in them."""
+    clock = itertools.count(2e9, -3600.0)
+    monkeypatch.setattr("time.time", lambda: next(clock))
+    session, run = run_of(tmp_path, "m")
+    train(session, run, Interrupting(run.path, resume_step=None, at=4, signum=signal.SIGTERM))
+    _, state, lines = train(session, run)
+    assert [line["time"] for line in lines] == sorted((line["time"] for line in lines), reverse=True)
+    same(state, unbroken[1])
+    assert without_time(lines) == without_time(unbroken[2])
