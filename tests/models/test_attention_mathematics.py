@@ -48,6 +48,14 @@ def test_sparse_distributions_are_exact(exact, witness):
 
 
 @pytest.mark.parametrize("exact", [sparsemax, entmax15])
+def test_sparse_distributions_sum_to_one_over_thousands_of_keys_far_and_near(exact):
+    rng = np.random.default_rng(0)
+    scores = np.float32([scale * rng.normal(size=4096) for scale in (0.0, 1e-3, 1.0, 30.0, 1e4)])
+    scores[-1, ::2] = -1e30
+    np.testing.assert_allclose(exact(scores).sum(-1), 1.0, atol=3e-6)
+
+
+@pytest.mark.parametrize("exact", [sparsemax, entmax15])
 def test_gradients_of_sparse_distributions_equal_finite_differences(exact):
     upstream = np.float32(np.random.default_rng(1).normal(size=6))
     score = jax.vmap(lambda row: exact(row) @ upstream)
