@@ -127,8 +127,8 @@ class Model:
     std: tuple[float, float, float] | None = None
     """Standard deviation of each colour; the model divides by it (default: that of the architecture's published
     weights, else 0.25). Unstained cells have little contrast: set it."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Computation type; parameters stay float32."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Computation type; parameters stay float32. In float16 the loss is scaled (`--optim.loss-scale`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +145,13 @@ class Optim:
     """Largest global gradient norm, or none."""
     ema: float = 0.0
     """Decay of the average of the parameters that is evaluated; 0 evaluates the parameters themselves."""
+    accumulate: int = 1
+    """Parts that each device takes its share of a batch in, one after another: the memory of one part, the gradients of
+    the whole batch. Batch statistics of a convolutional network are those of a part."""
+    loss_scale: float = 2.0**15
+    """Factor of the loss at the start in float16; halved when a gradient overflows, and that step is skipped."""
+    loss_scale_every: int = 2000
+    """Steps without overflow after which the factor doubles."""
     freeze: tuple[str, ...] = ()
     """Parameters that are not trained: regular expressions of their whole paths. `(?!head/).*` leaves the head."""
     unfreeze_at: float | None = None
@@ -318,8 +325,9 @@ class Checks:
 class Parallel:
     """How a step is spread over devices."""
 
-    mode: Literal["pmap"] = "pmap"
-    """`pmap` over the local devices."""
+    mode: Literal["pmap", "jit", "fsdp"] = "pmap"
+    """`pmap`, or the same step under `jit` over a mesh: `jit` with the state whole on every device, `fsdp` with
+    parameters and optimiser state in slices, for models that don't fit one (see docs/scaling.md)."""
     devices: int | None = None
     """Number of local devices (default: the most that divide the batch)."""
 

@@ -42,6 +42,9 @@ POSITIVE = (
     "model.layer_scale",
     "optim.learning_rate",
     "optim.clip",
+    "optim.accumulate",
+    "optim.loss_scale",
+    "optim.loss_scale_every",
     "schedule.epochs",
     "schedule.steps",
     "schedule.batch_size",
@@ -204,6 +207,11 @@ def _relations(experiment: Experiment) -> Iterable[str]:
             f"--data.margin is {data.margin}; it must be whole source pixels: a multiple of {step} "
             f"with --data.crop {data.crop} and --data.image-size {data.image_size}"
         )
+    size = experiment.schedule.batch_size
+    if optim.accumulate > 0 and size % optim.accumulate:
+        yield f"--optim.accumulate {optim.accumulate} doesn't divide --schedule.batch-size {size}"
+    if optim.loss_scale > 0 and math.frexp(optim.loss_scale)[0] != 0.5:
+        yield f"--optim.loss-scale is {optim.loss_scale}; it must be a power of two, so that scaling rounds nothing"
     if optim.unfreeze_at is not None and not optim.freeze:
         yield f"--optim.unfreeze-at is {optim.unfreeze_at}, but --optim.freeze names nothing to unfreeze"
     for option, patterns in (("--model.fresh", model.fresh), ("--optim.freeze", optim.freeze)):

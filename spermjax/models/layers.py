@@ -1,9 +1,13 @@
 """Layers that transformers and convolutional networks share."""
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 dense_init = nn.initializers.lecun_normal()
 """Kernels keep the scale of what they read (LeCun et al. 1998). The 0.02 that large models share is a third of that at
@@ -37,6 +41,22 @@ def normalised(
     return (images - images.mean(axes, keepdims=True)) / (images.std(axes, keepdims=True) + FLAT)
 
 
+_FIRST_SLOT: ContextVar[Int[Array, ""] | None] = ContextVar("first_slot", default=None)
+
+
+@contextlib.contextmanager
+def first_slot(slot: Int[Array, ""]) -> Iterator[None]:
+    """Says, while a model is applied, where in the global batch its first example stands.
+
+    Without it a model holds what it is given for its device's whole share.
+    """
+    token = _FIRST_SLOT.set(slot)
+    try:
+        yield
+    finally:
+        _FIRST_SLOT.reset(token)
+
+
 class PerExampleDropout(nn.Module):
     """Dropout whose mask depends on the example's place in the global batch alone.
 
@@ -62,7 +82,9 @@ class PerExampleDropout(nn.Module):
         rate = self.rate * share
         if not train or self.rate == 0.0 or (isinstance(rate, float) and rate == 0.0):
             return x
-        first = 0 if self.axis_name is None else jax.lax.axis_index(self.axis_name) * x.shape[0]
+        first = _FIRST_SLOT.get()
+        if first is None:
+            first = 0 if self.axis_name is None else jax.lax.axis_index(self.axis_name) * x.shape[0]
         key = self.make_rng("dropout")
         keys = jax.vmap(lambda slot: jax.random.fold_in(key, slot))(first + jnp.arange(x.shape[0]))
         shape = x.shape[1:] if self.per_channel else (1,) * (x.ndim - 1)

@@ -8,27 +8,28 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from spermjax.data.batch import shard
 from spermjax.errors import ConfigError
+from spermjax.parallel.step import AXIS, Step
 
-AXIS = "batch"
 
-
-def choose_devices(wanted: int | None, batch_size: int) -> list[jax.Device]:
+def choose_devices(wanted: int | None, batch_size: int, parts: int = 1) -> list[jax.Device]:
     """The local devices that share a batch.
 
     Args:
         wanted: how many, or None for the most that divide the batch.
         batch_size: examples in a step.
+        parts: into which each device's share is cut (see `--optim.accumulate`).
 
     Raises:
         ConfigError: there are fewer, or they don't divide the batch.
     """
     local = jax.local_devices()
     if wanted is None:
-        wanted = max(n for n in range(1, len(local) + 1) if batch_size % n == 0)
+        wanted = max((n for n in range(1, len(local) + 1) if batch_size % (n * parts) == 0), default=1)
     if not 1 <= wanted <= len(local):
         raise ConfigError(f"--parallel.devices {wanted}: this process has {len(local)}")
-    if batch_size % wanted:
-        raise ConfigError(f"--parallel.devices {wanted} doesn't divide --schedule.batch-size {batch_size}")
+    if batch_size % (wanted * parts):
+        cut = f" times --optim.accumulate {parts}" if parts > 1 else ""
+        raise ConfigError(f"--parallel.devices {wanted}{cut} doesn't divide --schedule.batch-size {batch_size}")
     return local[:wanted]
 
 
@@ -38,7 +39,7 @@ def replicate(tree, devices: Sequence[jax.Device]):
     return jax.device_put(tree, NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec()))
 
 
-def pmap_step(step: Callable, devices: Sequence[jax.Device], *resident) -> Callable:
+def pmap_step(step: Callable, devices: Sequence[jax.Device], *resident) -> Step:
     """Maps a training step `(state, batch, *resident) -> (state, metrics)`, donating the state.
 
     The step must reduce over `AXIS` whatever it returns. The mapped step takes a state
@@ -51,9 +52,7 @@ def pmap_step(step: Callable, devices: Sequence[jax.Device], *resident) -> Calla
     """
     in_axes = (None, 0, *(None for _ in resident))
     mapped = jax.pmap(step, axis_name=AXIS, in_axes=in_axes, out_axes=(None, None), donate_argnums=0, devices=devices)
-    placed = replicate(resident, devices)
-
-    return lambda state, batch: mapped(state, shard(batch, len(devices)), *placed)
+    return Step(mapped, lambda batch: shard(batch, len(devices)), replicate(resident, devices))
 
 
 def pmap_examples(function: Callable, devices: Sequence[jax.Device]) -> Callable:

@@ -86,20 +86,41 @@ def guidance_loss(
     Returns:
         Loss and normaliser of each example, both zero where undefined.
     """
-    usable = batch.has_parts & (batch.weight > 0)
+    covered, defined = _goal(guidance, spec, batch, wanted)
+    count = _by_example(defined)
     if guidance.source == "part_query":
-        rows, covered = _part_rows(guidance, attention[-1], spec), _part_coverage(batch, spec)
+        rows = _part_rows(guidance, attention[-1], spec)
         losses = LOSSES[guidance.loss](normalised(rows), covered[:, None]).mean(axis=1)
-        defined = usable[:, None] & (covered.sum(-1) > 0)
-        return jnp.where(defined, losses, 0.0).sum(-1), defined.sum(-1).astype(jnp.float32)
-    covered = patch_coverage(batch.parts, wanted, spec.grid)
-    defined = usable & (covered.sum(-1) > 0)
+        return jnp.where(defined, losses, 0.0).sum(-1), count
     if guidance.source == "rollout":
         rows = rollout_map(attention, spec).reshape(1, len(batch.weight), 1, -1)
     else:
         rows = class_row(_chosen_heads(guidance, attention[jnp.asarray(guidance.layers)]), spec)
     losses = LOSSES[guidance.loss](normalised(rows), covered[None, :, None]).mean(axis=(0, 2))
-    return jnp.where(defined, losses, 0.0), defined.astype(jnp.float32)
+    return jnp.where(defined, losses, 0.0), count
+
+
+def guidance_count(
+    guidance: Guidance, spec: AttentionSpec, batch: Batch, wanted: Bool[Array, "batch parts"]
+) -> Float[Array, "batch"]:
+    """The normaliser of `guidance_loss`, known before there is any attention."""
+    return _by_example(_goal(guidance, spec, batch, wanted)[1])
+
+
+def _by_example(defined: Bool[Array, "batch *parts"]) -> Float[Array, "batch"]:
+    return defined.reshape(len(defined), -1).sum(-1).astype(jnp.float32)
+
+
+def _goal(
+    guidance: Guidance, spec: AttentionSpec, batch: Batch, wanted: Bool[Array, "batch parts"]
+) -> tuple[Float[Array, "batch *parts patches"], Bool[Array, "batch *parts"]]:
+    """What each guided row should lie on, and whether there is anything to lie on."""
+    usable = batch.has_parts & (batch.weight > 0)
+    if guidance.source == "part_query":
+        covered = _part_coverage(batch, spec)
+        return covered, usable[:, None] & (covered.sum(-1) > 0)
+    covered = patch_coverage(batch.parts, wanted, spec.grid)
+    return covered, usable & (covered.sum(-1) > 0)
 
 
 def _chosen_heads(guidance: Guidance, attention: Float[Array, "... heads queries keys"]) -> Array:

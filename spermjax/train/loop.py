@@ -11,7 +11,6 @@ import jax
 import numpy as np
 
 from spermjax.data.pipeline import training_batches
-from spermjax.parallel import replicate
 from spermjax.run import Run
 from spermjax.tracking import Tracker
 from spermjax.train.checkpoints import Checkpoints
@@ -78,7 +77,7 @@ def locate(session: Session, run: Run, step: int | None = None) -> Position:
         state = session.initial_state()
     taken = int(state.step)
     checkpoints.set_aside_after(taken)
-    return Position(replicate(state, session.devices), batches, checkpoints, taken)
+    return Position(session.place(state), batches, checkpoints, taken)
 
 
 def fit(
@@ -131,7 +130,7 @@ def fit(
     def assess() -> float:
         """Evaluates, logs, and ends training where devices disagree; gives the score."""
         differing = replica_difference(position.state)
-        values, score = evaluate(position.state.evaluated)
+        values, score = evaluate(session.whole(position.state.evaluated))
         values = {"train/replica_difference": float(differing), **values}
         tracker.log(position.step, {"epoch": position.step / session.steps_per_epoch, **values})
         judge_replicas(position.step, differing, position.checkpoints.latest_step)

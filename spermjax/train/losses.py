@@ -82,6 +82,16 @@ def _log_of_rest(logits: Float[Array, "batch classes"]) -> Float[Array, "batch c
     return rest - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
 
 
+def classification_normaliser(
+    task: Task,
+    soft: Float[Array, "batch outputs"],
+    known: Bool[Array, "batch outputs"],
+    weights: Float[Array, "outputs sides"],
+) -> Float[Array, "batch"]:
+    """The normaliser of `classification_loss`, known before there are any logits."""
+    return classification_loss(task, jnp.zeros_like(soft), soft, known, weights)[1]
+
+
 def class_weights(task: Task, label: Int[np.ndarray, "n *attributes"], config: Loss) -> np.ndarray:
     """Weights that give rare classes, or the rarer side of an attribute, a larger say.
 

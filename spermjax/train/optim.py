@@ -1,12 +1,17 @@
 """AdamW with warm-up and cosine decay, parameters frozen or slowed by pattern."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from spermjax.config import Optim, Schedule
+from spermjax.config import Experiment, Optim, Schedule
+from spermjax.train.loss_scale import with_loss_scale
 from spermjax.train.patterns import FROZEN, TRAINED, multipliers, partition
+
+Norm = Callable[[Any], jax.Array]
 
 
 def learning_rate_schedule(optim: Optim, schedule: Schedule, total_steps: int) -> optax.Schedule:
@@ -27,12 +32,28 @@ def learning_rate_schedule(optim: Optim, schedule: Schedule, total_steps: int) -
     )
 
 
+def optimizer_of(
+    experiment: Experiment, total_steps: int, norm: Norm = optax.tree.norm
+) -> optax.GradientTransformation:
+    """The optimiser of an experiment; in float16 its state holds the loss scale.
+
+    Raises:
+        ConfigError: from `init`, as `optimizer`.
+    """
+    transformation = optimizer(experiment.optim, experiment.schedule, total_steps, norm)
+    if experiment.model.dtype != "float16":
+        return transformation
+    return with_loss_scale(transformation, experiment.optim.loss_scale)
+
+
 def kernels(params):
     """True for the parameters that decay: kernels of linear maps and convolutions."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
 
-def optimizer(optim: Optim, schedule: Schedule, total_steps: int) -> optax.GradientTransformation:
+def optimizer(
+    optim: Optim, schedule: Schedule, total_steps: int, norm: Norm = optax.tree.norm
+) -> optax.GradientTransformation:
     """AdamW (Loshchilov & Hutter 2019) after clipping by the global norm.
 
     Frozen parameters take no part in the norm. Those that are unfrozen start then with
@@ -42,6 +63,7 @@ def optimizer(optim: Optim, schedule: Schedule, total_steps: int) -> optax.Gradi
         optim: learning rate, decay, what is frozen until when, multipliers by pattern.
         schedule: shape of the learning rate.
         total_steps: optimiser steps in the run.
+        norm: global norm of gradients, which may lie in slices on many devices.
 
     Raises:
         ConfigError: from `init`, for a pattern that matches nothing or leaves a parameter out.
@@ -69,11 +91,22 @@ def optimizer(optim: Optim, schedule: Schedule, total_steps: int) -> optax.Gradi
 
     return optax.chain(
         *([until_unfrozen(optax.identity())] if optim.freeze else []),
-        *([] if optim.clip is None else [optax.clip_by_global_norm(optim.clip)]),
+        *([] if optim.clip is None else [clip(optim.clip, norm)]),
         until_unfrozen(moments),
         *([scale_by_pattern(optim.learning_rates)] if optim.learning_rates else []),
         optax.scale_by_learning_rate(learning_rate_schedule(optim, schedule, total_steps)),
     )
+
+
+def clip(largest: float, norm: Norm) -> optax.GradientTransformation:
+    """Scales gradients down to a global norm (Pascanu et al. 2013), if theirs is greater."""
+
+    def update(updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None):
+        del params
+        found = norm(updates)
+        return jax.tree.map(lambda g: jnp.where(found < largest, g, g / found * largest), updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def scale_by_pattern(rates: tuple[str, ...]) -> optax.GradientTransformation:

@@ -1,8 +1,8 @@
 """Everything that a run computes with, built once from the experiment and its data."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -17,11 +17,22 @@ from spermjax.data.pipeline import fits_on_device, gather, padded_batches, whole
 from spermjax.evaluate.views import seen
 from spermjax.models.build import build_model, init_variables
 from spermjax.models.pretrained import load_weights
-from spermjax.parallel import AXIS, choose_devices, pmap_examples, pmap_step
+from spermjax.parallel import (
+    AXIS,
+    WHOLE,
+    Step,
+    choose_devices,
+    fsdp,
+    mesh_step,
+    place,
+    pmap_examples,
+    pmap_step,
+    replicate,
+)
 from spermjax.train.keys import named
 from spermjax.train.losses import class_weights
-from spermjax.train.optim import optimizer
-from spermjax.train.state import TrainState, Variables, create_state
+from spermjax.train.optim import optimizer_of
+from spermjax.train.state import TrainState, Variables, create_state, state_specs
 from spermjax.train.step import make_train_step
 
 
@@ -41,6 +52,7 @@ class Session:
             their places only.
         train_step: `(state, packed batch) -> (state, metrics)`; or `(state, index of the
             batch)` where the examples are resident.
+        specs: how the state is sliced over the devices, or None where it is whole on each.
     """
 
     experiment: Experiment
@@ -51,7 +63,8 @@ class Session:
     total_steps: int
     steps_per_epoch: float
     resident: bool
-    train_step: Callable[..., Any]
+    train_step: Step
+    specs: TrainState | None
 
     def initial_state(self) -> TrainState:
         """The state before the first step; a function of the seed, and of pretrained weights if there are any.
@@ -60,18 +73,27 @@ class Session:
             ConfigError: a pattern of parameters matches none, or leaves one out.
             DataError: the weights can't be read, or don't fit the model.
         """
-        return self._state(initial_variables(self.experiment, self.model))
+        return state_of(self.experiment, initial_variables(self.experiment, self.model), self.optimizer)
 
     def abstract_state(self) -> TrainState:
         """Shapes and types of the state; neither computed nor read."""
-        size = self.experiment.data.image_size
-        return jax.eval_shape(lambda: self._state(init_variables(self.model, jax.random.key(0), size)))
+        return abstract_state(self.experiment, self.model, self.optimizer)
 
-    def _state(self, variables: Variables) -> TrainState:
-        experiment = self.experiment
-        return create_state(
-            variables, self.optimizer, averaged=experiment.optim.ema > 0, watched=experiment.checks.on_spike != "off"
-        )
+    def place(self, state: TrainState) -> TrainState:
+        """A state on the session's devices, as `train_step` wants it."""
+        if self.experiment.parallel.mode == "pmap":
+            return replicate(state, self.devices)
+        return place(state, self.devices, self.specs or WHOLE)
+
+    def whole(self, variables: Variables) -> Variables:
+        """Variables of a placed state whole on every device, for evaluation."""
+        return variables if self.specs is None else replicate(variables, self.devices)
+
+
+def state_of(experiment: Experiment, variables: Variables, optimizer: optax.GradientTransformation) -> TrainState:
+    """A state with all that an experiment keeps beside the variables."""
+    watched = experiment.checks.on_spike != "off"
+    return create_state(variables, optimizer, averaged=experiment.optim.ema > 0, watched=watched)
 
 
 def initial_variables(experiment: Experiment, model: nn.Module) -> Variables:
@@ -87,27 +109,42 @@ def initial_variables(experiment: Experiment, model: nn.Module) -> Variables:
     return load_weights(config.weights, model, variables, size, config.fresh)
 
 
+def abstract_state(experiment: Experiment, model: nn.Module, optimizer: optax.GradientTransformation) -> TrainState:
+    """Shapes and types of an experiment's state; nothing is computed."""
+
+    def state() -> TrainState:
+        variables = init_variables(model, jax.random.key(0), experiment.data.image_size)
+        return state_of(experiment, variables, optimizer)
+
+    return jax.eval_shape(state)
+
+
 def build_session(experiment: Experiment, dataset: Dataset) -> Session:
     """Builds model, optimiser and step, and places resident examples; nothing is compiled yet.
 
     Raises:
-        ConfigError: the devices don't divide the batch, or guidance names what isn't there.
+        ConfigError: the devices and parts don't divide the batch, or guidance names what isn't there.
     """
     schedule = experiment.schedule
     train = dataset.splits["train"]
-    devices = choose_devices(experiment.parallel.devices, schedule.batch_size)
+    devices = choose_devices(experiment.parallel.devices, schedule.batch_size, experiment.optim.accumulate)
     steps_per_epoch = len(train) / schedule.batch_size
     total_steps = schedule.steps or max(1, round(schedule.epochs * steps_per_epoch))
-    transformation = optimizer(experiment.optim, schedule, total_steps)
-    outputs = dataset.task.num_outputs
+    outputs, mode = dataset.task.num_outputs, experiment.parallel.mode
+    model, transformation, specs = build_model(experiment.model, outputs), optimizer_of(experiment, total_steps), None
+    sliced = transformation
+    if mode == "fsdp":
+        specs = state_specs(abstract_state(experiment, model, transformation), len(devices))
+        sliced = optimizer_of(experiment, total_steps, functools.partial(fsdp.norm, specs=specs.params))
     step = make_train_step(
         experiment,
         build_model(experiment.model, outputs, AXIS),
         dataset.task,
-        transformation,
+        sliced,
         class_weights(dataset.task, train.label, experiment.loss),
         total_steps,
         AXIS,
+        None if specs is None else specs.params,
     )
     feed = experiment.data.feed
     resident = feed == "device" or (feed == "auto" and fits_on_device(train, devices))
@@ -115,16 +152,20 @@ def build_session(experiment: Experiment, dataset: Dataset) -> Session:
     def resident_step(state: TrainState, chosen: BatchIndex, stored: PackedBatch):
         return step(state, gather(stored, chosen.index))
 
+    chosen_step, stored = (resident_step, (whole(train),)) if resident else (step, ())
     return Session(
         experiment=experiment,
         dataset=dataset,
         devices=devices,
-        model=build_model(experiment.model, outputs),
+        model=model,
         optimizer=transformation,
         total_steps=total_steps,
         steps_per_epoch=steps_per_epoch,
         resident=resident,
-        train_step=pmap_step(resident_step, devices, whole(train)) if resident else pmap_step(step, devices),
+        train_step=pmap_step(chosen_step, devices, *stored)
+        if mode == "pmap"
+        else mesh_step(chosen_step, devices, *stored, specs=specs or WHOLE),
+        specs=specs,
     )
 
 

@@ -6,8 +6,10 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Int
 
+from spermjax.parallel.fsdp import spec_of
 from spermjax.train.spikes import Watch, new_watch
 
 Variables = dict[str, Any]
@@ -64,6 +66,36 @@ def create_state(
         average=jax.tree.map(jnp.copy, variables) if averaged else None,
         optimizer=optimizer.init(variables["params"]),
         watch=new_watch() if watched else None,
+    )
+
+
+def state_specs(state: TrainState, devices: int) -> TrainState:
+    """How a state is sliced over devices: parameters, their average and their moments alike, each array by its shape.
+
+    Args:
+        state: arrays, or their shapes.
+        devices: in the row.
+
+    Returns:
+        A PartitionSpec in the place of each array.
+    """
+
+    def sliced(tree: Any) -> Any:
+        return jax.tree.map(lambda x: spec_of(x.shape, devices), tree)
+
+    def whole(tree: Any) -> Any:
+        return jax.tree.map(lambda _: PartitionSpec(), tree)
+
+    average = state.average
+    if average is not None:
+        average = {name: (sliced if name == "params" else whole)(tree) for name, tree in average.items()}
+    return TrainState(
+        step=whole(state.step),
+        params=sliced(state.params),
+        statistics=whole(state.statistics),
+        average=average,
+        optimizer=sliced(state.optimizer),
+        watch=whole(state.watch),
     )
 
 

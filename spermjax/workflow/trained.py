@@ -11,12 +11,13 @@ from spermjax.config import Data, Experiment
 from spermjax.data.examples import Dataset, load
 from spermjax.data.task import Task
 from spermjax.errors import CheckpointError, DataError
-from spermjax.models.build import build_model, init_variables
+from spermjax.models.build import build_model
 from spermjax.parallel import choose_devices
 from spermjax.run import Run, find, read_json
 from spermjax.train.checkpoints import Checkpoints
-from spermjax.train.optim import optimizer
-from spermjax.train.state import Variables, create_state
+from spermjax.train.optim import optimizer_of
+from spermjax.train.session import abstract_state
+from spermjax.train.state import Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,15 +75,10 @@ def load_trained(path: Path, *, manual_dir: Path | None = None, data_dir: Path |
     task = Task.from_dict(stored["task"])
     model = build_model(experiment.model, task.num_outputs)
 
-    def state():
-        variables = init_variables(model, jax.random.key(0), data.image_size)
-        transformation = optimizer(experiment.optim, experiment.schedule, 1)
-        return create_state(variables, transformation, experiment.optim.ema > 0, experiment.checks.on_spike != "off")
-
     if not run.checkpoints.is_dir():
         raise CheckpointError(f"{run.path} has no checkpoint yet; continue it with `spermjax resume {run.path}`.")
     checkpoints = Checkpoints(run.checkpoints, read_only=True)
-    restored = checkpoints.restore(jax.eval_shape(state), best=True)
+    restored = checkpoints.restore(abstract_state(experiment, model, optimizer_of(experiment, 1)), best=True)
     checkpoints.close()
     if restored is None:
         raise CheckpointError(f"{run.path} has no whole checkpoint yet; continue it with `spermjax resume {run.path}`.")
