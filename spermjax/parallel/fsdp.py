@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
@@ -36,14 +35,18 @@ def gather(shards: Any, specs: Any) -> Any:
     def whole(x: jax.Array, spec: PartitionSpec) -> jax.Array:
         if not spec:
             return x
-        return checkpoint_name(jax.lax.all_gather(x, AXIS, axis=len(spec) - 1, tiled=True), "gathered")
+        return jax.lax.all_gather(x, AXIS, axis=len(spec) - 1, tiled=True)
 
     return jax.tree.map(whole, shards, specs)
 
 
 def gathered_again(function: Callable) -> Callable:
     """The function, gathering parameters anew in the backward pass instead of keeping them whole until then."""
-    return jax.checkpoint(function, policy=jax.checkpoint_policies.save_anything_except_these_names("gathered"))
+
+    def kept(primitive: Any, *_: Any, **__: Any) -> bool:
+        return primitive.name != "all_gather"
+
+    return jax.checkpoint(function, policy=kept)
 
 
 def sum_whole(gradients: Any, specs: Any) -> Any:

@@ -108,7 +108,7 @@ def test_slices_are_gathered_scattered_and_small():
     session = session_of("fsdp", 4)
     sliced = [spec for spec in jax.tree.leaves(session.specs.params) if spec]
     found, memory = collectives(session)
-    assert len(sliced) == 5
+    assert len(sliced) >= 5
     assert (found["all-gather"], found["reduce-scatter"]) == (len(sliced), len(sliced))
     whole = collectives(session_of("jit", 4))[1]
     assert memory.argument_size_in_bytes < 0.4 * whole.argument_size_in_bytes
@@ -124,11 +124,15 @@ def test_slices_are_gathered_scattered_and_small():
 
 @pytest.mark.multidevice
 def test_parameters_are_gathered_again_for_the_backward_pass():
-    """In the program as written; compilers that take remat's barriers away, as that for CPUs, gather once."""
+    """All but positions and the stem, whose values no derivative asks for.
+
+    In the program as written; compilers that take remat's barriers away, as that for CPUs, gather once.
+    """
     session = session_of("fsdp", 4)
     batch = gather(session.dataset.splits["train"], np.arange(16))
     text = session.train_step.lower(session.place(session.initial_state()), batch).as_text()
-    assert text.count("stablehlo.all_gather") == 2 * 5
+    sliced = [spec for spec in jax.tree.leaves(session.specs.params) if spec]
+    assert text.count("stablehlo.all_gather") == 2 * len(sliced) - 2
 
 
 def test_the_longest_axis_that_divides_is_sliced():

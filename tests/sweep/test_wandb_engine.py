@@ -22,9 +22,10 @@ def no_account(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     monkeypatch.chdir(tmp_path)  # The agent leaves its files where it stands.
-    yield monkeypatch
     import wandb
 
+    wandb.teardown()  # What an earlier run of this process left, as being offline.
+    yield monkeypatch
     wandb.teardown()
 
 

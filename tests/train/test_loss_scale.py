@@ -64,9 +64,9 @@ def test_an_overflow_halves_the_scale_and_changes_nothing_else():
 
 
 def test_training_goes_on_after_an_overflow():
-    _, metrics = trained(of_type("float16", loss_scale=LARGEST), 40)
+    _, metrics = trained(of_type("float16", loss_scale=LARGEST), 80)
     scales = [values["loss_scale"] for values in metrics]
-    good = scales.index(min(scales))
+    good = [np.isfinite(values["gradient_norm"]) for values in metrics].index(True)
     assert 0 < good < 20
     assert scales[: good + 1] == [LARGEST / 2**i for i in range(good + 1)]
     assert all(values["finite"] == 1.0 for values in metrics)
@@ -108,7 +108,8 @@ def test_the_scale_is_logged_and_survives_a_resume(tmp_path):
     tracker = Jsonl(run.path, resume_step=None)
     fit(session, position, lambda variables: ({}, 0.0), tracker)
     tracker.finish()
-    assert [line["train/loss_scale"] for line in read(run.path)][:5] == [2.0**15] * 4 + [2.0**16]
+    logged = [line["train/loss_scale"] for line in read(run.path) if "train/loss_scale" in line]
+    assert logged[:5] == [2.0**15] * 4 + [2.0**16]
     restored = locate(session, run).state
     jax.tree.map(np.testing.assert_array_equal, restored, position.state)
 
