@@ -33,4 +33,6 @@ def below(values: Float[Array, "*shape"]) -> Int[Array, "count"]:
 
 def up_to(values: Float[Array, "*shape"]) -> Int[Array, "count"]:
     """How many values are not more than each, in the order of pixels."""
-    return jnp.searchsorted(ascending(values), keys(values).reshape(-1), side="right", method="scan_unrolled")
+    less = below(values)
+    # Equal values are below the same others, so counting these counts them, without a second search.
+    return less + jnp.zeros_like(less).at[less].add(1)[less]
