@@ -1,33 +1,42 @@
-"""Explanation methods beside their references: same weights, same images, same threads.
+"""Explanation methods and metrics beside their references: same weights, images, batch and threads.
 
-    python benchmarks/explanations.py --model small --batch 1 --methods grad_cam chefer2021b --json ratios.json
+    taskset -c 0 python benchmarks/explanations.py --models small tiny_224 --batches 1 64 --threads 1 --json ratios.json
 
-Needs torch, timm, grad-cam and captum beside spermjax. Each pair is timed in turn,
-repetition by repetition, so that other work on the machine falls on both; a ratio
-above one means that spermjax is faster. Chefer's methods, for which there is no
-package, and rollout are transcribed for PyTorch here.
+Needs the extra `references`. XLA takes as many threads as the process has cores, so
+`taskset` and `--threads` must say the same. Each pair is timed in turn, repetition by repetition, so
+that other work on the machine falls on both; a ratio above one means that spermjax is
+faster. Methods for which there is no package are in `torch_methods`. Where both sides
+take random masks or coalitions, they take as many; `MOST_PASSES` leaves out what would
+take minutes for one batch.
 """
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import captum.attr as captum
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytorch_grad_cam as grad_cam
+import quantus
 import timm
 import torch
+import torch_methods
+from captum import attr as captum
+from captum import metrics as captum_metrics
 from pytorch_grad_cam.ablation_layer import AblationLayerVit
+from pytorch_grad_cam.metrics.road import ROADCombined
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from safetensors.torch import save_file
 
-from spermjax.interpret import METHODS
+from spermjax.interpret import METHODS, METRICS
 from spermjax.models.build import init_variables
 from spermjax.models.pretrained import load_weights
 from spermjax.models.vit import ViT
@@ -37,8 +46,26 @@ MODELS = {
     "tiny_224": {"img_size": 224, "patch_size": 16, "embed_dim": 192, "depth": 12, "num_heads": 3},
 }
 OUTPUTS = 4
-IG_STEPS, COALITIONS = 50, 200
-OPTIONS = {"kernel_shap": {"coalitions": COALITIONS}}
+IG_STEPS, NOISES, COALITIONS, MASKS, SUBSETS = 50, 50, 200, 200, 64
+OPTIONS = {
+    "kernel_shap": {"coalitions": COALITIONS},
+    "token_kernel_shap": {"coalitions": COALITIONS},
+    "rise": {"masks": MASKS},
+    "token_rise": {"masks": MASKS},
+}
+PASSES = {
+    "kernel_shap": COALITIONS,
+    "token_kernel_shap": COALITIONS,
+    "rise": MASKS,
+    "token_rise": MASKS,
+    "integrated_gradients": 3 * IG_STEPS,
+    "smooth_grad": 3 * NOISES,
+    "faithfulness_correlation_zero": SUBSETS,
+    "occlusion": 65,
+}
+MOST_PASSES = {"small": 10**5, "tiny_224": 2500}
+"""Forward passes of one batch, of what is timed unless it is named."""
+AT_ONCE = 64
 
 CAMS = {
     "grad_cam": grad_cam.GradCAM,
@@ -47,6 +74,8 @@ CAMS = {
     "layer_cam": grad_cam.LayerCAM,
     "xgrad_cam": grad_cam.XGradCAM,
     "eigen_cam": grad_cam.EigenCAM,
+    "eigen_grad_cam": grad_cam.EigenGradCAM,
+    "grad_cam_elementwise": grad_cam.GradCAMElementWise,
     "score_cam": grad_cam.ScoreCAM,
     "ablation_cam": grad_cam.AblationCAM,
 }
@@ -73,77 +102,142 @@ def pair_of_models(name: str) -> tuple[torch.nn.Module, ViT, dict]:
         return theirs, ours, load_weights(str(path), ours, shapes, sizes["img_size"])
 
 
-def rollout(model: torch.nn.Module, x: torch.Tensor, targets: list[int], weighted: bool) -> torch.Tensor:
-    """Attention rollout, or Chefer 2021b, of one batch, from hooks on each attention's dropout."""
-    kept: list[torch.Tensor] = []
+def cam(kind: Any, model: torch.nn.Module) -> Callable[[torch.Tensor, list[int]], Any]:
+    """A method of pytorch-grad-cam on what enters the last attention."""
 
-    def keep(module: Any, inputs: Any, output: torch.Tensor) -> None:
-        if output.requires_grad:
-            output.retain_grad()
-        kept.append(output)
+    def reshape(tokens: torch.Tensor) -> torch.Tensor:
+        side = round((tokens.shape[1] - 1) ** 0.5)
+        return tokens[:, 1:].reshape(len(tokens), side, side, -1).permute(0, 3, 1, 2)
 
-    hooks = [block.attn.attn_drop.register_forward_hook(keep) for block in model.blocks]
-    with torch.set_grad_enabled(weighted):
-        logits = model(x)
-        if weighted:
-            logits[torch.arange(len(x)), targets].sum().backward()
-    for hook in hooks:
-        hook.remove()
-    identity = torch.eye(kept[0].shape[-1])
-    relevance = identity.expand(len(x), -1, -1)
-    for attention in kept:
-        if weighted:
-            relevance = relevance + (attention * attention.grad).clamp(min=0).mean(dim=1) @ relevance
-        else:
-            fused = attention.mean(dim=1) + identity
-            relevance = fused / fused.sum(dim=-1, keepdim=True) @ relevance
-    model.zero_grad()
-    return relevance[:, 0, 1:]
+    more = {"ablation_layer": AblationLayerVit()} if kind is grad_cam.AblationCAM else {}
+    explainer = kind(model=model, target_layers=[model.blocks[-1].norm1], reshape_transform=reshape, **more)
+    explainer.batch_size = AT_ONCE
+    return lambda x, targets: explainer(input_tensor=x, targets=[ClassifierOutputTarget(t) for t in targets])
 
 
-def references(model: torch.nn.Module, patch: int) -> dict[str, Callable[[torch.Tensor, list[int]], Any]]:
+def reference_methods(model: torch.nn.Module, patch: int) -> dict[str, Callable[[torch.Tensor, list[int]], Any]]:
     """What each method is compared with, as functions of normalised images and targets."""
 
-    def cam(kind: Any) -> Callable[[torch.Tensor, list[int]], Any]:
-        def reshape(tokens: torch.Tensor) -> torch.Tensor:
-            side = round((tokens.shape[1] - 1) ** 0.5)
-            return tokens[:, 1:].reshape(len(tokens), side, side, -1).permute(0, 3, 1, 2)
-
-        layers = [model.blocks[-1].norm1]
-        more = {"ablation_layer": AblationLayerVit()} if kind is grad_cam.AblationCAM else {}
-        explainer = kind(model=model, target_layers=layers, reshape_transform=reshape, **more)
-        explainer.batch_size = 64
-        return lambda x, targets: explainer(input_tensor=x, targets=[ClassifierOutputTarget(t) for t in targets])
-
-    def players(x: torch.Tensor) -> torch.Tensor:
-        rows = torch.arange(x.shape[2]) // patch
-        return rows[:, None] * (x.shape[3] // patch) + torch.arange(x.shape[3]) // patch
-
-    window = MODELS["small"]["img_size"] // 8
-
     def occlude(x: torch.Tensor, targets: list[int]) -> torch.Tensor:
-        side = max(window, x.shape[-1] // 8)
-        return captum.Occlusion(model).attribute(
-            x, (3, side, side), strides=(3, side, side), target=targets, perturbations_per_eval=16
-        )
+        window = (3, x.shape[-1] // 8, x.shape[-1] // 8)
+        return captum.Occlusion(model).attribute(x, window, strides=window, target=targets, perturbations_per_eval=16)
 
-    return {
-        **{name: cam(kind) for name, kind in CAMS.items()},
-        "rollout": lambda x, targets: rollout(model, x, targets, weighted=False),
-        "chefer2021b": lambda x, targets: rollout(model, x, targets, weighted=True),
-        "saliency": lambda x, targets: captum.Saliency(model).attribute(x.requires_grad_(), targets),
-        "input_x_gradient": lambda x, targets: captum.InputXGradient(model).attribute(x.requires_grad_(), targets),
-        "integrated_gradients": lambda x, targets: captum.IntegratedGradients(model).attribute(
-            x, target=targets, n_steps=IG_STEPS, internal_batch_size=max(64, len(x))
-        ),
-        "occlusion": occlude,
-        "kernel_shap": lambda x, targets: [
+    def shapley(x: torch.Tensor, targets: list[int]) -> list[torch.Tensor]:
+        rows = torch.arange(x.shape[2]) // patch
+        players = rows[:, None] * (x.shape[3] // patch) + torch.arange(x.shape[3]) // patch
+        return [
             captum.KernelShap(model).attribute(
-                one[None], target=t, feature_mask=players(x), n_samples=COALITIONS, perturbations_per_eval=64
+                one[None], target=t, feature_mask=players, n_samples=COALITIONS, perturbations_per_eval=AT_ONCE
             )
             for one, t in zip(x, targets, strict=True)
-        ],
+        ]
+
+    def masked(x: torch.Tensor, targets: list[int]) -> torch.Tensor:
+        return torch_methods.rise(model, x, targets, MASKS, AT_ONCE)
+
+    return {
+        **{name: cam(kind, model) for name, kind in CAMS.items()},
+        **{name: lambda x, t, f=function: f(model, x, t) for name, function in torch_methods.METHODS.items()},
+        "saliency": lambda x, targets: captum.Saliency(model).attribute(x.requires_grad_(), targets),
+        "input_x_gradient": lambda x, targets: captum.InputXGradient(model).attribute(x.requires_grad_(), targets),
+        "smooth_grad": lambda x, targets: captum.NoiseTunnel(captum.Saliency(model)).attribute(
+            x, target=targets, abs=False, nt_samples=NOISES, nt_samples_batch_size=max(1, AT_ONCE // len(x)), stdevs=0.3
+        ),
+        "integrated_gradients": lambda x, targets: captum.IntegratedGradients(model).attribute(
+            x, target=targets, n_steps=IG_STEPS, internal_batch_size=max(AT_ONCE, len(x))
+        ),
+        "occlusion": occlude,
+        "rise": masked,
+        "token_rise": masked,
+        "kernel_shap": shapley,
+        "token_kernel_shap": shapley,
     }
+
+
+LOCALISATION = {
+    "pointing_game": quantus.PointingGame,
+    "attribution_localisation": quantus.AttributionLocalisation,
+    "relevance_mass_accuracy": quantus.RelevanceMassAccuracy,
+    "relevance_rank_accuracy": quantus.RelevanceRankAccuracy,
+    "top_k_intersection": quantus.TopKIntersection,
+    "auroc": quantus.AUC,
+}
+TOGETHER = "localisation, one call"
+
+
+def reference_metrics(
+    model: torch.nn.Module, patch: int, maps: np.ndarray, masks: np.ndarray
+) -> dict[str, Callable[[torch.Tensor, list[int]], Any]]:
+    """What each metric is compared with, on these maps."""
+    side = maps.shape[1] // patch
+    scores = torch.from_numpy(maps).reshape(-1, side, patch, side, patch).mean(dim=(2, 4)).flatten(1)
+    order = scores.argsort(dim=1, descending=True)
+
+    def of_quantus(metric: Any, **more: Any) -> Callable[[torch.Tensor, list[int]], Any]:
+        return lambda x, targets: metric(
+            model=model, x_batch=x.numpy(), y_batch=np.array(targets), a_batch=maps[:, None], device="cpu", **more
+        )
+
+    def deletion(x: torch.Tensor, targets: list[int]) -> torch.Tensor:
+        return torch_methods.curve(model, x, targets, order, x, torch.zeros_like(x), patch)
+
+    def insertion(x: torch.Tensor, targets: list[int]) -> torch.Tensor:
+        return torch_methods.curve(model, x, targets, order, torch.zeros_like(x), x, patch)
+
+    quiet = {"disable_warnings": True, "display_progressbar": False}
+    road = ROADCombined(percentiles=[10, 20, 30, 40, 50, 60, 70, 80, 90])
+    placed = {name: of_quantus(kind(**quiet), s_batch=masks[:, None]) for name, kind in LOCALISATION.items()}
+    correlation = quantus.FaithfulnessCorrelation(
+        nr_runs=SUBSETS, subset_size=maps[0].size // 4, perturb_baseline="black", **quiet
+    )
+    return {
+        "deletion": deletion,
+        "insertion": insertion,
+        "deletion_zero": deletion,
+        "insertion_zero": insertion,
+        "faithfulness_correlation_zero": of_quantus(correlation),
+        "infidelity": lambda x, targets: captum_metrics.infidelity(
+            model, noisy, x, torch.from_numpy(maps)[:, None].expand_as(x), target=targets, n_perturb_samples=16
+        ),
+        "road": lambda x, targets: road(x, maps, [ClassifierOutputTarget(t) for t in targets], model),
+        **placed,
+        TOGETHER: lambda x, targets: [metric(x, targets) for metric in placed.values()],
+    }
+
+
+def noisy(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gaussian noise, and what is left of the images."""
+    noise = 0.2 * torch.randn_like(x)
+    return noise, x - noise
+
+
+def our_method(name: str, model: ViT, variables: dict, images: np.ndarray, targets: np.ndarray) -> Callable[[], Any]:
+    """One jitted call."""
+    method = METHODS[name]
+    given = {"chunk": max(AT_ONCE, len(images)), "index": jnp.arange(len(images))}
+    given = {key: value for key, value in given.items() if key in method.needs} | OPTIONS.get(name, {})
+    run = jax.jit(lambda v, x, t: method.native(model, v, x, t, **given))
+    placed = jnp.asarray(images), jnp.asarray(targets)
+    return lambda: run(variables, *placed)
+
+
+def our_metric(
+    name: str, model: ViT, variables: dict, images: np.ndarray, targets: np.ndarray, maps: np.ndarray, masks: np.ndarray
+) -> Callable[[], Any]:
+    """One jitted call, of one metric or of all that localise."""
+    names = tuple(LOCALISATION) if name == TOGETHER else (name,)
+    side = images.shape[1] // model.patch_size
+    scores = maps.reshape(len(maps), side, model.patch_size, side, model.patch_size).mean((2, 4))
+    arrays = {"images": images, "targets": targets, "map": maps, "mask": masks, "patch_scores": scores}
+    arrays = {key: jnp.asarray(value) for key, value in (arrays | {"index": np.arange(len(images))}).items()}
+
+    @jax.jit
+    def run(variables: dict, arrays: dict) -> dict:
+        fixed = {"model": model, "variables": variables, "kind": "single_label", "chunk": max(AT_ONCE, len(images))}
+        given = arrays | fixed
+        return {each: METRICS[each].function(**{k: given[k] for k in METRICS[each].needs}) for each in names}
+
+    return lambda: run(variables, arrays)
 
 
 def seconds(function: Callable[[], Any]) -> float:
@@ -153,46 +247,65 @@ def seconds(function: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
-    """Times what was asked for, prints a table, and writes JSON if a file is named."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=tuple(MODELS), default="small")
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--methods", nargs="*", help="all that have a reference, unless named")
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-
-    theirs, ours, variables = pair_of_models(arguments.model)
-    pairs = references(theirs, ours.patch_size)
-    side = MODELS[arguments.model]["img_size"]
-    images = np.random.default_rng(0).uniform(size=(arguments.batch, side, side, 3)).astype(np.float32)
-    targets = np.arange(arguments.batch) % OUTPUTS
+def compare(model_name: str, batch: int, wanted: list[str] | None, repetitions: int) -> dict[str, float]:
+    """Ratios by method and metric of one model and batch; prints a row for each."""
+    theirs, ours, variables = pair_of_models(model_name)
+    side = MODELS[model_name]["img_size"]
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(batch, side, side, 3)).astype(np.float32)
+    maps = rng.uniform(0.01, 1, (batch, side, side)).astype(np.float32)
+    distance = np.hypot(*np.meshgrid(*(np.arange(side) - side / 2,) * 2))
+    masks = np.broadcast_to(distance < side / 4, maps.shape).copy()
+    targets = np.arange(batch) % OUTPUTS
     normalised = torch.from_numpy(np.ascontiguousarray(np.moveaxis((images - 0.5) / 0.5, 3, 1)))
+    methods = reference_methods(theirs, ours.patch_size)
+    metrics = reference_metrics(theirs, ours.patch_size, maps, masks)
 
-    rows = []
-    print(f"{'method':22} {'ours ms':>9} {'reference ms':>13} {'ratio':>6}   per image")
-    for name in arguments.methods or pairs:
-        native = METHODS[name].using(name, **OPTIONS.get(name, {})).native
-        chunk = {"chunk": max(64, arguments.batch)} if "chunk" in METHODS[name].needs else {}
-        run = jax.jit(lambda v, x, t, native=native, chunk=chunk: native(ours, v, x, t, **chunk))
+    ratios = {}
+    print(f"\n{model_name}, batch {batch}\n{'':30} {'ours ms':>9} {'reference ms':>13} {'ratio':>6}   per image")
+    for name in wanted or (*methods, *metrics):
+        curves = (side // ours.patch_size) ** 2 if name.startswith(("deletion", "insertion")) else 2
+        channels = ours.width if name in ("score_cam", "ablation_cam") else 2
+        passes = PASSES.get(name, max(curves, channels))
+        if wanted is None and passes * batch > MOST_PASSES[model_name]:
+            continue
+        if name in methods:
+            mine = our_method(name, ours, variables, images, targets)
+        else:
+            mine = our_metric(name, ours, variables, images, targets, maps, masks)
 
         def reference(name: str = name) -> Any:
-            return pairs[name](normalised.clone(), targets.tolist())
-
-        def mine(run: Callable[..., Any] = run) -> Any:
-            return run(variables, images, targets)
+            function = methods[name] if name in methods else metrics[name]
+            return function(normalised.clone(), targets.tolist())
 
         mine(), reference()
-        times = [(seconds(mine), seconds(reference)) for _ in range(arguments.repetitions)]
-        fastest = [1e3 * min(side) / arguments.batch for side in zip(*times, strict=True)]
-        ratio = statistics.median(theirs_s / ours_s for ours_s, theirs_s in times)
-        rows.append({"method": name, "ours_ms": fastest[0], "reference_ms": fastest[1], "ratio": ratio})
-        print(f"{name:22} {fastest[0]:9.2f} {fastest[1]:13.2f} {ratio:6.2f}", flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"setting": vars(arguments) | {"json": None}, "rows": rows}, indent=1))
+        times = [(seconds(mine), seconds(reference)) for _ in range(repetitions)]
+        fastest = [1e3 * min(side) / batch for side in zip(*times, strict=True)]
+        ratios[name] = statistics.median(theirs_s / ours_s for ours_s, theirs_s in times)
+        print(f"{name:30} {fastest[0]:9.3f} {fastest[1]:13.3f} {ratios[name]:6.2f}", flush=True)
+    return ratios
+
+
+def main() -> None:
+    """Times what was asked for, prints tables, and writes JSON if a file is named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=tuple(MODELS), default=["small"])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 64])
+    parser.add_argument("--only", nargs="*", help="methods and metrics; all that have a reference, unless named")
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--json", type=Path, help="receives a flat table `ratios`, by model/batch/name")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    warnings.filterwarnings("ignore")
+    ratios = {}
+    for model in options.models:
+        for batch in options.batches:
+            measured = compare(model, batch, options.only, options.repetitions)
+            ratios |= {f"{model}/{batch}/{name}": round(ratio, 3) for name, ratio in measured.items()}
+            if options.json:
+                setting = {"threads": options.threads, "repetitions": options.repetitions}
+                options.json.write_text(json.dumps({"setting": setting, "ratios": ratios}, indent=1))
 
 
 if __name__ == "__main__":
