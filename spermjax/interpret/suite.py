@@ -22,8 +22,8 @@ from spermjax.interpret.model import Variables, attention_spec, has_part_queries
 from spermjax.models.attention.contract import ATTENTION
 from spermjax.parts import REGIONS, region
 
-FALLBACK_GRID = (8, 8)
-"""Patches for the faithfulness of a model that has none of its own."""
+MOST_PATCHES = 8
+"""Along a side of the image, for the faithfulness of a model that has no patches of its own."""
 
 
 @flax.struct.dataclass
@@ -151,7 +151,7 @@ def measure(
     unknown = jnp.zeros((len(targets), len(REGIONS)), bool)
     wanted = unknown if deciding is None else jnp.asarray(deciding)[targets]
     size = plane(batch.image)
-    grid = attention_spec(model, batch.image).grid if hasattr(model, "attention_spec") else FALLBACK_GRID
+    grid = attention_spec(model, batch.image).grid if hasattr(model, "attention_spec") else _grid(size)
 
     given: dict[str, Any] = {
         "model": model,
@@ -186,7 +186,7 @@ def measure(
         if "parts" in method.needs:
             native = jnp.where(batch.has_parts[:, None, None], native, jnp.nan)
         maps[method.name] = upsample(native, size)
-        patch_scores[method.name] = native if plane(native) == grid else patch_mean(native, grid)
+        patch_scores[method.name] = native if plane(native) == grid else patch_mean(maps[method.name], grid)
 
     of_maps = [metric for metric in chosen if not (metric.of_attention or metric.of_model or metric.of_method)]
 
@@ -207,6 +207,12 @@ def measure(
             if metric.of_method:
                 values |= _values(f"{method.name}/{metric.name}", _call(metric, arguments))
     return Measurements(maps, values)
+
+
+def _grid(size: tuple[int, int]) -> tuple[int, int]:
+    """The finest grid of at most `MOST_PATCHES` a side that divides an image."""
+    rows, columns = (max(n for n in range(1, MOST_PATCHES + 1) if side % n == 0) for side in size)
+    return rows, columns
 
 
 Result = Float[Array, "batch *regions"] | Mapping[str, Float[Array, "batch"]]

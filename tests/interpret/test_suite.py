@@ -10,6 +10,7 @@ from spermjax.data.batch import PackedBatch
 from spermjax.data.task import Task
 from spermjax.errors import ConfigError
 from spermjax.interpret import METHODS, FunctionModel, applicable, deciding_regions, evaluate, explain, measure
+from spermjax.models.cnn.simple import SimpleCnn
 from spermjax.parts import REGIONS
 from tests.interpret.support import Foreign
 
@@ -52,6 +53,20 @@ def test_one_jitted_batch_equals_chunks_from_the_host(cells):
     np.testing.assert_array_equal(np.isnan(values["part_shapley/deletion"]), [False] * 4 + [True])
     assert np.isfinite(values["chefer2021b/deletion"]).all()
     assert np.isfinite(values["attention/entropy"]).all()
+
+
+def test_maps_coarser_than_the_patches_of_faithfulness_are_measured(cells):
+    """A feature map of 2 x 2 on images that are deleted in 8 x 8 patches."""
+    model = SimpleCnn(num_outputs=3, channels=(4, 8), cbam="last")
+    variables = jax.jit(model.init)(jax.random.key(0), cells.image)
+    found = measure(
+        model, variables, cells, TARGETS, methods=("grad_cam", "cbam_spatial"), metrics=("deletion_blur", "map_entropy")
+    )
+    assert found.maps["cbam_spatial"].shape == cells.image.shape[:3]
+    assert found.values.keys() == {
+        f"{method}/{metric}" for method in ("grad_cam", "cbam_spatial") for metric in ("deletion_blur", "map_entropy")
+    }
+    assert np.isfinite(found.values["cbam_spatial/deletion_blur"]).all()
 
 
 def test_a_packed_batch_gives_the_same_maps(cells):

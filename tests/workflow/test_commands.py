@@ -163,3 +163,16 @@ def test_doctor_models_and_experiments_speak_json(capsys, monkeypatch):
         text = capsys.readouterr().out
         assert json.loads(text)
         assert "ssss" not in text
+
+
+def test_a_convolutional_network_is_trained_explained_and_reported(tmp_path):
+    file = write_experiment(tmp_path, "hushem", "kfold")
+    words = ["--model.name", "simple_cnn", "--model.cbam", "last", "--tracking.wandb", "disabled"]
+    for size in ("patch-size", "width", "depth", "heads"):
+        words += [f"--model.{size}", "None"]
+    words += ["--interpret.methods", "grad_cam_plus_plus", "cbam_spatial", "--interpret.during-training", "grad_cam"]
+    assert main(["train", str(file), *words]) == 0
+    run = tmp_path / "runs" / "small" / "one"
+    assert (run / "report" / "index.html").exists()
+    table = (run / "explanations" / "validation" / "table.csv").read_text()
+    assert "grad_cam_plus_plus" in table and "cbam_spatial" in table and "centre_gaussian" in table

@@ -63,6 +63,8 @@ def discard_lowest(
         spec: where class tokens read the logits, their attention to themselves is kept.
     """
     count = int(attention.shape[-1] ** 2 * ratio)
+    if count == 0:
+        return attention
     flat = attention.reshape(*attention.shape[:-2], -1)
     rank = jnp.argsort(jnp.argsort(flat, axis=-1), axis=-1)
     keep = rank >= count
