@@ -10,6 +10,7 @@ COMMANDS = {
     "train": "train, evaluate, explain and report an experiment",
     "probe": "fit a linear classifier on a model's features before training",
     "resume": "go on with a run that was stopped or killed",
+    "reproduce": "train once more from what a run recorded, and compare bit for bit",
     "evaluate": "score a run on a split, with intervals",
     "explain": "explain a run's predictions and measure the explanations",
     "report": "write a run's report again",

@@ -351,6 +351,9 @@ class Experiment:
     checks: Checks = Checks()
     seed: int = 0
     """Seed of initialisation, order, augmentation and dropout."""
+    deterministic: bool = False
+    """The same numbers bit for bit on the same devices, at some cost of speed on GPUs; CPUs and TPUs give them anyway.
+    Such a run is resumed only where devices and versions are those that it was started with."""
 
     def to_dict(self) -> dict[str, Any]:
         """The tree as JSON-able values; `from_dict` is the inverse."""

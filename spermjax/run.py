@@ -96,7 +96,7 @@ def create(experiment: Experiment) -> Run:
     config = path / "config.json"
     if config.exists():
         # Through the type: a field that is newer than the run has its default there.
-        changed = _differences(Experiment.from_dict(read_json(config)).to_dict(), experiment.to_dict())
+        changed = differences(Experiment.from_dict(read_json(config)).to_dict(), experiment.to_dict())
         if changed:
             raise ConfigError(
                 f"The run {path} exists with another configuration ({', '.join(changed)} differ). "
@@ -147,12 +147,12 @@ def read_json(path: Path) -> Any:
         raise SpermjaxError(f"{path} is damaged ({error}).") from None
 
 
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
     """Dotted paths of the leaves that differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             leaf
             for key in sorted(old.keys() | new.keys())
-            for leaf in _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+            for leaf in differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
         ]
     return [] if old == new else [path]

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import tyro
 
+from spermjax import determinism
 from spermjax.commands.parse import parse
 from spermjax.commands.results import print_run
+from spermjax.run import find
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,6 +31,8 @@ def main(arguments: Sequence[str]) -> int:
                 dropped.
             json: print JSON.
         """
+        if find(run).experiment().deterministic:
+            determinism.ask()
         from spermjax.workflow.train import resume as go_on
 
         return print_run(go_on(run, step), as_json=json)

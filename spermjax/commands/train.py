@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from spermjax import determinism
 from spermjax.commands.parse import parse
 from spermjax.commands.results import print_run
 from spermjax.config import Experiment
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     if name.startswith("-"):
         raise ConfigError(f"The experiment comes first: spermjax train EXPERIMENT {name} ...")
     experiment = parse(Experiment, fields, f"train {name}", default=experiments.load(name))
+    if experiment.deterministic:
+        determinism.ask()
     from spermjax.workflow.train import train  # heavy: after --help
 
     return print_run(train(experiment), as_json=len(words) < len(arguments))

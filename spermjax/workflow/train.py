@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from spermjax.config import Experiment
 from spermjax.data.examples import Dataset, Examples, load
 from spermjax.data.task import Task
+from spermjax.determinism import check_backend, check_same_topology
 from spermjax.errors import DivergenceError, SpermjaxError
 from spermjax.evaluate.classification import selection_metric
 from spermjax.models.named import sized
 from spermjax.report import build_report
-from spermjax.run import Run, create, find, write_json
+from spermjax.run import Run, create, find, read_json, write_json
 from spermjax.tracking import Tracker, open_trackers
 from spermjax.train.loop import Outcome, fit, locate
 from spermjax.train.session import build_session
@@ -77,7 +79,12 @@ def _complete(
     with run.lock():
         if (run.path / "data.json").exists():
             check_same_data(run, dataset)
-        write_json(run.path / "environment.json", environment())
+        now = environment()
+        if experiment.deterministic:
+            check_backend(jax.default_backend())
+            if (run.path / "environment.json").exists():
+                check_same_topology(read_json(run.path / "environment.json"), now)
+        write_json(run.path / "environment.json", now)
         write_json(run.path / "data.json", describe(dataset))
         outcome = _fit(run, experiment, dataset, trackers, step)
     if outcome.signum:
