@@ -166,11 +166,14 @@ def make_train_step(
             gradients = jax.tree.map(lambda g: g / scale.value, gradients)
         gradient_norm = optax.tree.norm(gradients) if shards is None else fsdp.norm(gradients, shards)
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
+        # An overflow that a smaller scale can mend is no divergence.
+        sound = finite if scale is None else finite | (jnp.isfinite(loss) & (scale.value > SMALLEST))
 
         taken, watch, watched = finite, state.watch, {}
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         if watch is not None:
-            watch, taken, factor, watched = observe(watch, loss, finite, experiment.checks)
+            watch, wanted, factor, watched = observe(watch, loss, sound, experiment.checks)
+            taken = finite & wanted
             updates = jax.tree.map(lambda update: factor * update, updates)
         params = optax.apply_updates(state.params, updates)
         after = dataclasses.replace(state, params=params, statistics=statistics, optimizer=optimizer_state)
@@ -183,15 +186,13 @@ def make_train_step(
             **means,
             "gradient_norm": gradient_norm,
             "learning_rate": schedule(state.step),
-            "finite": finite.astype(jnp.float32),
+            "finite": sound.astype(jnp.float32),
             **watched,
         }
         if scale is not None:
             adjusted = scale.adjusted(finite, experiment.optim.loss_scale_every)
             after = dataclasses.replace(after, optimizer=rescaled(after.optimizer, adjusted))
-            # An overflow that a smaller scale can mend is no divergence.
-            mendable = jnp.isfinite(loss) & (scale.value > SMALLEST)
-            metrics |= {"loss_scale": scale.value, "finite": (finite | mendable).astype(jnp.float32)}
+            metrics["loss_scale"] = scale.value
         return dataclasses.replace(after, step=state.step + 1, watch=watch), metrics
 
     return train_step

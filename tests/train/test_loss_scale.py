@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from spermjax.config import Optim, Parallel
+from spermjax.config import Checks, Optim, Parallel
 from spermjax.data.pipeline import gather
 from spermjax.errors import DivergenceError
 from spermjax.parallel import replicate
@@ -71,6 +71,13 @@ def test_training_goes_on_after_an_overflow():
     assert scales[: good + 1] == [LARGEST / 2**i for i in range(good + 1)]
     assert all(values["finite"] == 1.0 for values in metrics)
     assert metrics[-1]["loss"] < 0.9 * metrics[0]["loss"]
+
+
+def test_an_overflow_is_not_taken_for_a_spike():
+    experiment = dataclasses.replace(of_type("float16", loss_scale=LARGEST), checks=Checks(on_spike="skip"))
+    _, metrics = trained(experiment, 4)
+    assert not np.isfinite([values["gradient_norm"] for values in metrics]).any()
+    assert [(values["skipped"], values["rate_factor"]) for values in metrics] == [(0.0, 1.0)] * 4
 
 
 def test_a_good_row_doubles_the_scale():
