@@ -89,7 +89,12 @@ def cluster(folder: Path) -> Iterator[Path]:
             stack.callback(process.terminate)
             time.sleep(1.0)  # Each asks the one before it, and gives up at once.
         _wait_for_the_node(configuration, folder / "daemons.log")
-        yield configuration
+        try:
+            yield configuration
+        finally:
+            # A result is there before its job has ended; without the daemons, what is left of it would never end.
+            subprocess.run(["scancel", "--partition=here"], env=environment, check=True)
+            _wait_for_the_node(configuration, folder / "daemons.log")
 
 
 def _wait_for_the_node(configuration: Path, log: Path) -> None:
@@ -100,7 +105,7 @@ def _wait_for_the_node(configuration: Path, log: Path) -> None:
         if said.stdout.strip() == "idle":
             return
         time.sleep(0.5)
-    raise RuntimeError(f"Slurm's node did not come up:\n{log.read_text()[-2000:]}")
+    raise RuntimeError(f"Slurm's node is not idle:\n{log.read_text()[-2000:]}")
 
 
 def _free_ports(count: int) -> list[int]:
