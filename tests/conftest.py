@@ -27,6 +27,12 @@ import pytest  # noqa: E402  JAX reads the environment when it is first imported
 ASSETS = Path(os.environ.get("SPERMJAX_TEST_ASSETS", Path(__file__).parents[2] / "shared"))
 
 
+@pytest.fixture
+def unwritten_cache(monkeypatch):
+    """For tests that kill a process: JAX writes compiled programs in place, and whoever reads half of one aborts."""
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1e9")
+
+
 @pytest.fixture(scope="session")
 def assets() -> Path:
     """The folder with `data`, `golden` and `weights`; skips where it is absent."""

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from spermjax.errors import SpermjaxError
 from spermjax.sweep.devices import shares
@@ -97,6 +98,9 @@ class Workers:
                 self._problems.append(f"Worker {number} can't go on: {last.removeprefix('spermjax: ')} (see {log})")
                 return
             self._say(f"worker {number} died (exit code {code}); starting another. See {log}")
+            # JAX writes programs in place, and whoever reads half of one aborts too.
+            for program in Path(compiled).iterdir():
+                program.unlink(missing_ok=True)
         self._problems.append(f"Worker {number} died {MOST_RESTARTS} times. See {log}")
 
     @contextlib.contextmanager

@@ -39,7 +39,7 @@ def write_rar(path: Path, files: dict[str, bytes]) -> Path:
 
     content = b"Rar!\x1a\x07\x00" + block(0x73, 0, bytes(6))
     for name, data in files.items():
-        encoded, time = name.encode(), 0x5A210000
+        encoded, time = name.replace("/", "\\").encode(), 0x5A210000
         numbers = (len(data), len(data), 3, zlib.crc32(data), time, 20, 0x30, len(encoded), 0o100644)
         content += block(0x74, 0x8000, struct.pack("<IIBIIBBHI", *numbers) + encoded) + data
     path.write_bytes(content + block(0x7B, 0x4000, b""))

@@ -54,6 +54,7 @@ def steps(row: dict[str, str]) -> list[float | None]:
     return [line["step"] for line in read(Path(row["run"])) if "train/loss" in line]
 
 
+@pytest.mark.usefixtures("unwritten_cache")
 def test_local_engine_goes_on_after_a_kill_and_a_crash_is_in_the_table(tmp_path):
     """Killed with no chance to clean up as soon as a trial is told; one trial diverges."""
     file = write_sweep(
@@ -99,6 +100,7 @@ def test_slurm_engine_by_submitits_local_executor(tmp_path):
     each_trial_ran_once(out, 2)
 
 
+@pytest.mark.usefixtures("unwritten_cache")
 def test_ray_engine_stops_what_falls_behind_and_replaces_a_worker_that_was_killed(tmp_path, monkeypatch):
     """ASHA: the third and worst trial is killed at its start, taken over, and stopped at its first evaluation."""
     ray = pytest.importorskip("ray", reason="pip install 'spermjax[ray]'")
@@ -130,9 +132,12 @@ def test_ray_engine_stops_what_falls_behind_and_replaces_a_worker_that_was_kille
     assert main(["sweep", str(file), "--out", str(out), "--engine", "ray", "--workers", "2"]) == 0
     thread.join(timeout=5)
     assert killed.is_set() and not ray.is_initialized()
-    best, middle, worst = trials(out)
-    assert best["state"] == "complete" and middle["state"] in ("complete", "pruned") and worst["state"] == "pruned"
-    assert steps(best)[-1] > steps(worst)[-1]
+    rows = trials(out)
+    # Which of them falls behind hangs on who reports first.
+    states = [row["state"] for row in rows]
+    assert len(states) == 3 and set(states) == {"complete", "pruned"}
+    ends = {state: [steps(row)[-1] for row in rows if row["state"] == state] for state in states}
+    assert min(ends["complete"]) > min(ends["pruned"])
 
 
 def test_devices_are_dealt_out(monkeypatch):

@@ -9,6 +9,7 @@ from benchmarks.chaos import Settings, storm
 
 @pytest.mark.slow
 @pytest.mark.chaos
+@pytest.mark.usefixtures("unwritten_cache")
 def test_a_run_that_is_killed_cut_and_filled_at_random_ends_as_an_unbroken_one(tmp_path, monkeypatch):
     monkeypatch.chdir(Path(__file__).parents[2])
     result = storm(Settings(minutes=0.4), tmp_path)

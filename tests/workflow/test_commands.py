@@ -105,6 +105,7 @@ def test_the_same_run_again_goes_on_and_another_configuration_is_refused(small_r
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unwritten_cache")
 def test_killed_from_outside_and_resumed_equals_unbroken(small_run, tmp_path):
     """SIGKILL at the first checkpoint, through the command line in another process."""
     path = write_experiment(tmp_path, "hushem", "kfold")

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from spermjax.models.attention.base import ScoredAttention
 
@@ -16,18 +16,24 @@ def sparsemax(scores: Float[Array, "*lead keys"]) -> Float[Array, "*lead keys"]:
     """
     # Scores more than 1 below the largest have no weight; cutting them there keeps sums small.
     shifted = jnp.maximum(scores - scores.max(-1, keepdims=True), -1.0)
+    # The support alone is searched for, so that relevance, which goes by single operations, meets no loop.
+    support = _support(jax.lax.stop_gradient(shifted))
+    return jnp.maximum(shifted - _threshold(shifted, support), 0.0)
 
-    def shrink(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-        threshold, size, _ = state
-        kept = shifted > threshold
-        smaller = kept.sum(-1, keepdims=True)
-        threshold = (jnp.where(kept, shifted, 0.0).sum(-1, keepdims=True) - 1.0) / smaller
-        return threshold, smaller, (smaller < size).any()
 
-    lowest = jnp.full_like(shifted[..., :1], -jnp.inf)
-    start = (lowest, jnp.full(lowest.shape, scores.shape[-1] + 1), jnp.array(True))
-    threshold, _, _ = jax.lax.while_loop(lambda state: state[2], shrink, start)
-    return jnp.maximum(shifted - threshold, 0.0)
+def _threshold(shifted: Float[Array, "*lead keys"], support: Bool[Array, "*lead keys"]) -> Float[Array, "*lead 1"]:
+    """What is taken off each score of the support so that the rest sums to one."""
+    return (jnp.where(support, shifted, 0.0).sum(-1, keepdims=True) - 1.0) / support.sum(-1, keepdims=True)
+
+
+def _support(shifted: Float[Array, "*lead keys"]) -> Bool[Array, "*lead keys"]:
+    def shrink(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        support, _ = state
+        smaller = support & (shifted > _threshold(shifted, support))
+        return smaller, (smaller != support).any()
+
+    start = (jnp.ones(shifted.shape, bool), jnp.array(True))
+    return jax.lax.while_loop(lambda state: state[1], shrink, start)[0]
 
 
 @sparsemax.defjvp
