@@ -27,6 +27,15 @@ import pytest  # noqa: E402  JAX reads the environment when it is first imported
 ASSETS = Path(os.environ.get("SPERMJAX_TEST_ASSETS", Path(__file__).parents[2] / "shared"))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def few_programs():
+    """Lets go of what a module compiled: each program takes memory maps, of which a process may have 65530."""
+    yield
+    import jax
+
+    jax.clear_caches()
+
+
 @pytest.fixture
 def unwritten_cache(monkeypatch):
     """For tests that kill a process: JAX writes compiled programs in place, and whoever reads half of one aborts."""
