@@ -208,7 +208,7 @@ def renew(study: optuna.Study, trial_id: int, owner: str) -> None:
     patient(storage.set_trial_user_attr, trial_id, LEASE, time.time())
 
 
-def owns(study: optuna.Study, trial_id: int, owner: str) -> bool:
+def owns(study: optuna.Study, trial_id: int, owner: str | None) -> bool:
     """Whether a trial is still this worker's: running, and not given to another meanwhile."""
     trial = patient(study._storage.get_trial, trial_id)
     return trial.state == TrialState.RUNNING and trial.user_attrs.get(OWNER) == owner
@@ -241,7 +241,7 @@ def give_back_abandoned(study: optuna.Study, *, died: bool) -> None:
     """
     for trial in abandoned(study):
         storage, trial_id = study._storage, trial._trial_id
-        if not owns(study, trial_id, trial.user_attrs.get(OWNER, "")):
+        if not owns(study, trial_id, trial.user_attrs.get(OWNER)):
             continue  # Another worker was faster.
         deaths = trial.user_attrs.get(DEATHS, 0) + died
         patient(storage.set_trial_user_attr, trial_id, DEATHS, deaths)

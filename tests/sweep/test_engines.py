@@ -77,7 +77,7 @@ def test_local_engine_goes_on_after_a_kill_and_a_crash_is_in_the_table(tmp_path)
     assert process.stdout.readline().startswith("trial ")
     process.kill()
     process.wait()
-    again = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=300)
+    again = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=600)
     assert again.returncode == 0, again.stderr
     rows = trials(tmp_path / "out")
     assert [(row["optim.learning_rate"], row["state"]) for row in rows] == [

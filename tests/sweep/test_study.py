@@ -124,6 +124,20 @@ def test_a_lease_on_another_machine_runs_out(tmp_path, monkeypatch):
     assert not studies.owns(study, trial._trial_id, "elsewhere:1:word"), "the slow worker learns that it lost the trial"
 
 
+def test_a_worker_that_died_before_it_signed_is_replaced(tmp_path, monkeypatch):
+    """Between taking a trial and writing its name on it."""
+    search, store = sweep(run_cap=1), studies.open_storage(str(tmp_path / "study.journal"))
+    study = studies.prepare(search, "study", store)
+    (waiting,) = study.trials
+    assert store.set_trial_state_values(waiting._trial_id, TrialState.RUNNING)
+    studies.give_back_abandoned(study, died=True)
+    assert studies.claim(search, study, studies.identity()) is None, "it may still sign"
+    later = time.time() + studies.LEASE_SECONDS + 1
+    monkeypatch.setattr(studies.time, "time", lambda: later)
+    studies.give_back_abandoned(study, died=True)
+    assert studies.claim(search, study, studies.identity()) is not None
+
+
 def test_joining_a_study_that_was_half_filled_completes_it(tmp_path):
     search, store = sweep(), studies.open_storage(str(tmp_path / "study.journal"))
     study = optuna.create_study(study_name="study", storage=store, directions=["maximize"])
