@@ -16,8 +16,8 @@ def main(arguments: Sequence[str]) -> int:
     def sweep(
         file: Annotated[Path, tyro.conf.Positional],
         out: Path,
-        engine: Literal["local", "slurm", "ray", "wandb"] = "local",
-        workers: int = 1,
+        engine: Literal["local", "vmap", "slurm", "ray", "wandb"] = "local",
+        workers: int | None = None,
         storage: str | None = None,
         manual_dir: Path | None = None,
         data_dir: Path | None = None,
@@ -34,9 +34,10 @@ def main(arguments: Sequence[str]) -> int:
         Args:
             file: the sweep, such as experiments/sweeps/smoke.yaml.
             out: folder of the sweep.
-            engine: processes of this machine, jobs of a Slurm array, Ray tasks, or a sweep on
-                W&B's server with an agent here.
-            workers: trials at once; on this machine each gets its share of the devices.
+            engine: processes of this machine, one compiled step over many trials, jobs of a
+                Slurm array, Ray tasks, or a sweep on W&B's server with an agent here.
+            workers: trials at once; on this machine each gets its share of the devices
+                (default: 1, and for vmap all).
             storage: file, sqlite:///FILE or postgresql://USER@HOST/NAME, to share one
                 sweep between machines (default: a journal in the folder).
             manual_dir: where the data set's unpacked archive is.
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
             check: only check the file, and say how many runs it makes.
             json: print JSON.
         """
-        from spermjax.sweep import local, wandb
+        from spermjax.sweep import local, vectorised, wandb
         from spermjax.sweep import ray as ray_engine
         from spermjax.sweep import slurm as slurm_engine
         from spermjax.sweep.command import begin, finish
@@ -56,15 +57,17 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{file}: {folder.sweep.trials()} runs of {folder.sweep.experiment}, in order")
             return 0
         if engine == "wandb":
-            return wandb.run(folder, workers)
+            return wandb.run(folder, workers or 1)
         say = (lambda line: None) if json else lambda line: print(line, flush=True)
         with folder.lock():
             if engine == "local":
-                local.run(folder, workers, say)
+                local.run(folder, workers or 1, say)
+            elif engine == "vmap":
+                vectorised.run(folder, workers, say)
             elif engine == "slurm":
-                slurm_engine.run(folder, workers, slurm, say)
+                slurm_engine.run(folder, workers or 1, slurm, say)
             else:
-                ray_engine.run(folder, workers, ray, say)
+                ray_engine.run(folder, workers or 1, ray, say)
         result = finish(folder)
         if json:
             print_json(result)

@@ -20,7 +20,13 @@ MOST_RESTARTS = 20
 
 
 class Stopped(SpermjaxError):
-    """The sweep was told to stop; what was trained is kept."""
+    """The sweep was told to stop by a signal; what was trained is kept."""
+
+    def __init__(self, signum: int):
+        super().__init__(
+            f"Stopped by {signal.Signals(signum).name}. Give the same command again to go on; no trial is lost."
+        )
+        self.exit_code = 128 + signum
 
 
 class Workers:
@@ -56,12 +62,7 @@ class Workers:
             for thread in threads:
                 thread.join()
         if self._signum:
-            error = Stopped(
-                f"Stopped by {signal.Signals(self._signum).name}. Give the same command again to go on; "
-                "no trial is lost."
-            )
-            error.exit_code = 128 + self._signum
-            raise error
+            raise Stopped(self._signum)
         if self._problems:
             raise SpermjaxError("\n".join(self._problems))
 

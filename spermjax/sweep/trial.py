@@ -1,9 +1,10 @@
 """One trial: from the study's parameters to a finished run and its values."""
 
+import contextlib
 import logging
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,16 @@ def configure(sweep: Sweep, base: Experiment, trial: Trial, runs: Path) -> Exper
     for parameter in sweep.parameters:
         if parameter.applies(values):
             values[parameter.path] = parameter.suggest(trial)
-    trial.set_user_attr(studies.VALUES, values)
     own = {"tracking.runs": runs, "tracking.run_id": f"trial-{trial.number:04d}"}
-    return put(base, {path: convert(path, value) for path, value in values.items()} | own)
+    experiment = put(base, {path: convert(path, value) for path, value in values.items()} | own)
+    studies.patient(trial.set_user_attr, studies.VALUES, values)
+    studies.patient(trial.set_user_attr, studies.RUN, str(run_folder(experiment)))
+    return experiment
+
+
+def run_folder(experiment: Experiment) -> Path:
+    """Where the run of a trial lies."""
+    return experiment.tracking.runs / experiment.name / str(experiment.tracking.run_id)
 
 
 class Watch:
@@ -119,6 +127,72 @@ def objective_values(sweep: Sweep, run: Run) -> list[float]:
     return values
 
 
+@contextlib.contextmanager
+def leased(study: optuna.Study, trial: Trial, owner: str) -> Iterator[threading.Event]:
+    """Renews the lease of a trial while it is being trained.
+
+    Args:
+        study: of the sweep.
+        trial: claimed by `owner`.
+        owner: this worker.
+
+    Yields:
+        What is set when the trial was given to another worker.
+    """
+    lost, ended = threading.Event(), threading.Event()
+
+    def keep() -> None:
+        while not ended.wait(studies.RENEW_SECONDS):
+            try:
+                if not studies.owns(study, trial._trial_id, owner):
+                    lost.set()
+                    return
+                studies.renew(study, trial._trial_id, owner)
+            except SpermjaxError as error:
+                logging.warning("%s", error)
+
+    threading.Thread(target=keep, daemon=True).start()
+    try:
+        yield lost
+    finally:
+        ended.set()
+
+
+def end(sweep: Sweep, study: optuna.Study, trial: Trial, outcome: Run | Exception) -> str:
+    """Tells the study how a trial ended.
+
+    Args:
+        sweep: what is searched.
+        study: of the sweep.
+        trial: that was trained.
+        outcome: the finished run, or what ended it before.
+
+    Returns:
+        One line on it.
+
+    Raises:
+        StorageError: the storage is gone.
+    """
+    if isinstance(outcome, Run):
+        try:
+            values = objective_values(sweep, outcome)
+        except SpermjaxError as error:
+            outcome = error
+        else:
+            studies.tell(study, trial.number, values, TrialState.COMPLETE)
+            return ", ".join(f"{o.name} {v:.4f}" for o, v in zip(sweep.objectives, values, strict=True))
+    if isinstance(outcome, Taken):
+        return str(outcome)
+    if isinstance(outcome, Pruned):
+        studies.tell(study, trial.number, None, TrialState.PRUNED)
+        return str(outcome)
+    traceback.print_exception(outcome)
+    said = str(outcome) if isinstance(outcome, SpermjaxError) else f"{type(outcome).__name__}: {outcome}"
+    studies.patient(trial.set_user_attr, studies.ERROR, said)
+    studies.tell(study, trial.number, None, TrialState.FAIL)
+    return f"failed: {said.splitlines()[0]}"
+
+
 def run_trial(sweep: Sweep, base: Experiment, study: optuna.Study, trial: Trial, owner: str, folder: Path) -> str:
     """Trains a claimed trial to its end and tells the study.
 
@@ -139,43 +213,15 @@ def run_trial(sweep: Sweep, base: Experiment, study: optuna.Study, trial: Trial,
     """
     from spermjax.workflow.train import Interrupted, train
 
-    trial_id, lost, ended = trial._trial_id, threading.Event(), threading.Event()
-
-    def keep_lease() -> None:
-        while not ended.wait(studies.RENEW_SECONDS):
-            try:
-                if not studies.owns(study, trial_id, owner):
-                    lost.set()
-                    return
-                studies.renew(study, trial_id, owner)
-            except SpermjaxError as error:
-                logging.warning("%s", error)
-
-    state, values, said = TrialState.FAIL, None, ""
-    threading.Thread(target=keep_lease, daemon=True).start()
-    try:
-        experiment = configure(sweep, base, trial, folder / "runs")
-        path = experiment.tracking.runs / experiment.name / str(experiment.tracking.run_id)
-        trial.set_user_attr(studies.RUN, str(path))
-        run = train(experiment, trackers=[Watch(trial, sweep, path, lost)])
-        values = objective_values(sweep, run)
-        state = TrialState.COMPLETE
-        said = ", ".join(f"{o.name} {v:.4f}" for o, v in zip(sweep.objectives, values, strict=True))
-    except Pruned as pruned:
-        state, said = TrialState.PRUNED, str(pruned)
-    except Taken as taken:
-        return str(taken)
-    except (Interrupted, KeyboardInterrupt):
-        studies.give_back(study, trial_id)
-        raise
-    except studies.StorageError:
-        raise
-    except Exception as error:
-        traceback.print_exc()
-        said = f"{type(error).__name__}: {error}" if not isinstance(error, SpermjaxError) else str(error)
-        studies.patient(trial.set_user_attr, studies.ERROR, said)
-        said = f"failed: {said.splitlines()[0]}"
-    finally:
-        ended.set()
-    studies.tell(study, trial.number, values, state)
-    return said
+    with leased(study, trial, owner) as lost:
+        try:
+            experiment = configure(sweep, base, trial, folder / "runs")
+            outcome = train(experiment, trackers=[Watch(trial, sweep, run_folder(experiment), lost)])
+        except (Interrupted, KeyboardInterrupt):
+            studies.give_back(study, trial._trial_id)
+            raise
+        except studies.StorageError:
+            raise
+        except Exception as error:
+            outcome = error
+    return end(sweep, study, trial, outcome)

@@ -49,13 +49,11 @@ def work(path: Path, *, most: int | None = None, say: Callable[[str], None] = pr
         study = studies.load(folder.sweep, folder.study_name, storage)
         trial = studies.claim(folder.sweep, study, owner)
         if trial is None:
-            if most is not None or not _others_run(study):
+            if most is not None or not wait_for_others(study):
                 break
-            studies.give_back_abandoned(study, died=True)
-            time.sleep(IDLE_SECONDS * (0.5 + random.random()))
             continue
         ended = run_trial(folder.sweep, folder.base, study, trial, owner, path)
-        say(f"trial {trial.number} of {_count(study)}: {ended}")
+        say(f"trial {trial.number} of {count(study)}: {ended}")
         done += 1
     return done
 
@@ -68,12 +66,18 @@ def prepare(folder: Folder) -> optuna.Study:
     return study
 
 
-def _others_run(study: optuna.Study) -> bool:
+def wait_for_others(study: optuna.Study) -> bool:
+    """Waits a moment where other workers still train, for a trial of one that dies; else False."""
     states = (optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.WAITING)
-    return bool(studies.patient(study.get_trials, deepcopy=False, states=states))
+    if not studies.patient(study.get_trials, deepcopy=False, states=states):
+        return False
+    studies.give_back_abandoned(study, died=True)
+    time.sleep(IDLE_SECONDS * (0.5 + random.random()))
+    return True
 
 
-def _count(study: optuna.Study) -> int:
+def count(study: optuna.Study) -> int:
+    """All trials, whatever became of them."""
     return len(studies.patient(study.get_trials, deepcopy=False))
 
 

@@ -22,6 +22,7 @@ def open_trackers(
     resume_step: int | None,
     total_steps: int | None = None,
     metric: str | None = None,
+    terminal: bool = True,
     others: Sequence[Tracker] = (),
 ) -> Tracker:
     """Opens all trackers of a run; one process of a job does so.
@@ -33,6 +34,7 @@ def open_trackers(
         resume_step: step of the checkpoint that the run goes on from, or None.
         total_steps: where training ends, for the time left.
         metric: validation metric to show on the terminal, such as `validation/accuracy`.
+        terminal: whether progress is shown there.
         others: are told after these.
 
     Returns:
@@ -46,5 +48,6 @@ def open_trackers(
         trackers.append(Wandb(tracking, run, config))
     if tracking.tensorboard:
         trackers.append(TensorBoard(run, resume_step=resume_step))
-    trackers.append(Console(first_step=resume_step or 0, total_steps=total_steps, metric=metric))
+    if terminal:
+        trackers.append(Console(first_step=resume_step or 0, total_steps=total_steps, metric=metric))
     return Trackers([*trackers, *others])

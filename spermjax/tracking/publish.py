@@ -1,7 +1,8 @@
 """What W&B shows of a finished run besides its curves, read from the run folder.
 
-Predictions with overlays and masks, the confusion matrix, precision and recall, and the
-lineage data -> run -> checkpoint -> report as artifacts.
+Predictions with overlays and masks, a histogram of each head's attention, the confusion
+matrix, precision and recall, and the lineage data -> run -> best checkpoint -> report as
+artifacts.
 """
 
 import csv
@@ -36,9 +37,33 @@ def publish(wandb_run: Any, folder: Path, step: int) -> None:
                 {f"{split}/precision_recall": _table(("name", "recall", "precision", "threshold"), curves)}, step=step
             )
     for path in sorted(folder.glob("explanations/*/examples.npz")):
-        with np.load(path, allow_pickle=False) as stored:
-            wandb_run.log({f"{path.parent.name}/predictions": _predictions(dict(stored))}, step=step)
+        publish_explanations(wandb_run, path.parent, step)
     _lineage(wandb_run, folder)
+
+
+def publish_explanations(wandb_run: Any, folder: Path, step: int) -> None:
+    """Sends explained cells as a table, and the attention of each head as a histogram over log10 of its weights.
+
+    Args:
+        wandb_run: open.
+        folder: of the explanations; its name starts the names of what is sent.
+        step: that they join.
+    """
+    import wandb
+
+    with np.load(folder / "examples.npz", allow_pickle=False) as stored:
+        wandb_run.log({f"{folder.name}/predictions": _predictions(dict(stored))}, step=step)
+    if not (folder / "attention.npz").exists():
+        return
+    with np.load(folder / "attention.npz", allow_pickle=False) as stored:
+        histograms = {
+            f"{folder.name}/attention/layer_{layer}/head_{head}": wandb.Histogram(
+                np_histogram=(counts, stored["log10_weight"])
+            )
+            for layer, of_layer in enumerate(stored["count"])
+            for head, counts in enumerate(of_layer)
+        }
+    wandb_run.log(histograms, step=step)
 
 
 def _table(columns, rows):
@@ -120,12 +145,12 @@ def _lineage(wandb_run: Any, folder: Path) -> None:
         wandb_run.log_artifact(source)  # Offline runs can't say that they use an artifact.
     else:
         wandb_run.use_artifact(source)
-    steps = [path for path in (folder / "checkpoints").iterdir() if path.name.isdigit()]
-    if steps:
-        newest = max(steps, key=lambda path: int(path.name))
-        checkpoint = wandb.Artifact(f"checkpoint-{wandb_run.id}", "model", metadata=facts | {"step": int(newest.name)})
-        checkpoint.add_dir(str(newest))
-        wandb_run.log_artifact(checkpoint)
-    report = wandb.Artifact(f"report-{wandb_run.id}", "report", metadata=facts)
+    # Scores, explanations and report are of the best checkpoint, which need not be the last.
+    step = json.loads((folder / "evaluation" / "validation.json").read_text())["checkpoint_step"]
+    name = f"checkpoint-{wandb_run.id}"
+    checkpoint = wandb.Artifact(name, "model", metadata=facts | {"step": step})
+    checkpoint.add_dir(str(folder / "checkpoints" / str(step)))
+    wandb_run.log_artifact(checkpoint, aliases=["latest", "best"])
+    report = wandb.Artifact(f"report-{wandb_run.id}", "report", metadata=facts | {"checkpoint": name, "step": step})
     report.add_file(str(folder / "report" / "index.html"))
     wandb_run.log_artifact(report)

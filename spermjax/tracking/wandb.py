@@ -16,9 +16,11 @@ from jaxtyping import UInt8
 
 from spermjax.config import Tracking
 from spermjax.files import write_atomic
-from spermjax.tracking.publish import publish
+from spermjax.tracking.publish import publish, publish_explanations
 from spermjax.tracking.records import mark_sent
 
+CHECKPOINT_STEP = "checkpoint_step"
+"""Field that says which step's model a figure or table is of."""
 INIT_TIMEOUT_SECONDS = 10.0
 FINISH_TIMEOUT_SECONDS = 60.0
 
@@ -70,6 +72,8 @@ class Wandb:
         if self._run is None:
             with self._shielded("start"):
                 self._run = wandb.init(mode="offline", settings=self._settings(), **arguments)
+        if self._run is not None:
+            self._step = self._run.starting_step
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         self._step = int(step)
@@ -80,12 +84,19 @@ class Wandb:
     def figure(self, step: int, name: str, image: UInt8[np.ndarray, "height width 3"], caption: str) -> None:
         if self._run is not None:
             with self._shielded("log a figure"):
-                self._run.log({name: self._wandb.Image(image, caption=caption)}, step=int(step))
+                picture = self._wandb.Image(image, caption=caption)
+                self._run.log({name: picture, **self._of(step)}, step=max(int(step), self._step))
 
     def summary(self, values: Mapping[str, float]) -> None:
         if self._run is not None:
             with self._shielded("store the summary"):
                 self._run.summary.update({name: float(value) for name, value in values.items()})
+
+    def explanations(self, folder: Path) -> None:
+        """Stores explained cells as a table, and the attention of each head as a histogram."""
+        if self._run is not None:
+            with self._shielded("store explanations"):
+                publish_explanations(self._run, folder, self._step)
 
     def artifact(self, name: str, kind: str, folder: Path) -> None:
         """Stores all files of a folder under a name that W&B versions."""
@@ -123,6 +134,10 @@ class Wandb:
                     self._folder,
                 )
 
+    def _of(self, step: int) -> dict[str, int]:
+        """W&B's steps never go back, so what shows an earlier model, as the best one, says so in a field."""
+        return {CHECKPOINT_STEP: int(step)} if step < self._step else {}
+
     def _has_key(self, *, asked_for: bool) -> bool:
         """Whether there are credentials; looks at the environment and netrc without a prompt."""
         with self._shielded("use the key"):
@@ -141,6 +156,7 @@ class Wandb:
             finish_timeout=FINISH_TIMEOUT_SECONDS,
             console="off",
             silent=True,
+            reinit="create_new",  # Several runs are trained in one process, side by side or one after another.
         )
 
     @contextlib.contextmanager

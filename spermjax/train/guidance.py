@@ -1,5 +1,6 @@
 """Guidance: a loss that asks attention to lie on the parts that decide."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -138,6 +139,11 @@ def _part_coverage(batch: Batch, spec: AttentionSpec) -> Float[Array, "batch par
     """Share of each patch that each part covers."""
     covered = coverage(batch.parts, spec.grid)
     return jnp.moveaxis(covered, -1, 1).reshape(len(covered), len(PARTS), -1)
+
+
+def is_guided(guidance: Guidance) -> bool:
+    """Whether there is a guidance loss at all; a weight that is traced counts as more than zero."""
+    return isinstance(guidance.weight, jax.Array) or guidance.weight > 0
 
 
 def guidance_weight(guidance: Guidance, step: Int[Array, ""], total_steps: int) -> Float[Array, ""]:

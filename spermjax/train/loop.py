@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import grain
 import jax
@@ -80,6 +81,86 @@ def locate(session: Session, run: Run, step: int | None = None) -> Position:
     return Position(session.place(state), batches, checkpoints, taken)
 
 
+class Observer:
+    """Looks at a run on its way: judges and logs its steps and evaluations, and saves its state.
+
+    Args:
+        session: model, optimiser, data.
+        checkpoints: of the run.
+        evaluate: variables to logged values of the validation split, and the score by
+            which checkpoints rank.
+        tracker: takes the metrics.
+    """
+
+    def __init__(self, session: Session, checkpoints: Checkpoints, evaluate: Evaluate, tracker: Tracker):
+        self._session, self._checkpoints = session, checkpoints
+        self._evaluate, self._tracker = evaluate, tracker
+        self._evaluate_each = max(1, round(session.experiment.schedule.eval_every * session.steps_per_epoch))
+        self._said: set[str] = set()
+
+    def look(self, step: int, index: np.ndarray, metrics: Mapping[str, Any]) -> None:
+        """Reads the metrics of a step, and logs if it is time or something is wrong.
+
+        Args:
+            step: steps taken with it.
+            index: places of its examples in the training split.
+            metrics: scalars.
+
+        Raises:
+            DivergenceError: a loss or gradient was not finite, or a loss spiked (see `Checks`).
+        """
+        experiment, train = self._session.experiment, self._session.dataset.splits["train"]
+        warning = judge_step(
+            step, metrics, lambda: [train.id[i] for i in index], self._checkpoints.latest_step, experiment.checks
+        )
+        if warning is not None:
+            self._warn("Loss spike", warning)
+        if warning is not None or step % experiment.tracking.log_every == 0 or step == self._session.total_steps:
+            values = {f"train/{name}": float(value) for name, value in metrics.items() if name != "finite"}
+            self._log(step, values)
+
+    def rests(self, step: int) -> bool:
+        """Whether the run is evaluated or saved after a step."""
+        keep_every = self._session.experiment.schedule.keep_every
+        return self._evaluated(step) or (keep_every is not None and step % keep_every == 0)
+
+    def rest(self, step: int, state: TrainState, batches: grain.DatasetIterator) -> None:
+        """Evaluates if it is time, and saves.
+
+        Args:
+            step: steps taken.
+            state: on the session's devices.
+            batches: the iterator that yields the next batch.
+
+        Raises:
+            DivergenceError: devices disagree.
+            CheckpointError: the checkpoint before could not be written.
+        """
+        score = self._assess(step, state) if self._evaluated(step) else math.nan
+        self._checkpoints.save(state, {"batches": batches.get_state()}, score)
+
+    def _evaluated(self, step: int) -> bool:
+        return step % self._evaluate_each == 0 or step == self._session.total_steps
+
+    def _assess(self, step: int, state: TrainState) -> float:
+        differing = replica_difference(state)
+        values, score = self._evaluate(self._session.whole(state.evaluated))
+        self._log(step, {"train/replica_difference": float(differing), **values})
+        judge_replicas(step, differing, self._checkpoints.latest_step)
+        for title, text in judge_heads(values, step / self._session.total_steps).items():
+            if title not in self._said:
+                self._warn(title, text)
+            self._said.add(title)
+        return score
+
+    def _log(self, step: int, values: Mapping[str, float]) -> None:
+        self._tracker.log(step, {"epoch": step / self._session.steps_per_epoch, **values})
+
+    def _warn(self, title: str, text: str) -> None:
+        logging.warning("%s", text)
+        self._tracker.alert(title, text)
+
+
 def fit(
     session: Session, position: Position, evaluate: Evaluate, tracker: Tracker, until: int | None = None
 ) -> Outcome:
@@ -91,67 +172,29 @@ def fit(
     Args:
         session: model, optimiser, data and step.
         position: where to start; it moves along.
-        evaluate: variables to logged values of the validation split, and the score by
-            which checkpoints rank.
-        tracker: takes the metrics.
+        evaluate: as for `Observer`.
+        tracker: as for `Observer`.
         until: step to end at, before the last one.
 
     Raises:
-        DivergenceError: a loss or gradient was not finite, a loss spiked, or devices disagree (see `Checks`).
-        CheckpointError: a checkpoint could not be written.
+        DivergenceError, CheckpointError: as `Observer`.
     """
-    experiment, total = session.experiment, session.total_steps
-    end = total if until is None else min(until, total)
-    keep_every = experiment.schedule.keep_every
-    evaluate_each = max(1, round(experiment.schedule.eval_every * session.steps_per_epoch))
-    train = session.dataset.splits["train"]
+    end = session.total_steps if until is None else min(until, session.total_steps)
+    observer = Observer(session, position.checkpoints, evaluate, tracker)
     pending: tuple[int, np.ndarray, dict[str, jax.Array]] | None = None
-    said: set[str] = set()
-
-    def warn(title: str, text: str) -> None:
-        logging.warning("%s", text)
-        tracker.alert(title, text)
-
-    def settle() -> None:
-        """Reads the metrics of the last step, stops where they say so, logs if it is time or something is wrong."""
-        nonlocal pending
-        if pending is None:
-            return
-        step, index, metrics = pending
-        pending = None
-        ids, latest = (lambda: [train.id[i] for i in index]), position.checkpoints.latest_step
-        warning = judge_step(step, metrics, ids, latest, experiment.checks)
-        if warning is not None:
-            warn("Loss spike", warning)
-        if warning is not None or step % experiment.tracking.log_every == 0 or step == total:
-            values = {f"train/{name}": float(value) for name, value in metrics.items() if name != "finite"}
-            tracker.log(step, {"epoch": step / session.steps_per_epoch, **values})
-
-    def assess() -> float:
-        """Evaluates, logs, and ends training where devices disagree; gives the score."""
-        differing = replica_difference(position.state)
-        values, score = evaluate(session.whole(position.state.evaluated))
-        values = {"train/replica_difference": float(differing), **values}
-        tracker.log(position.step, {"epoch": position.step / session.steps_per_epoch, **values})
-        judge_replicas(position.step, differing, position.checkpoints.latest_step)
-        for title, text in judge_heads(values, position.step / total).items():
-            if title not in said:
-                warn(title, text)
-            said.add(title)
-        return score
-
     with contextlib.closing(position.checkpoints), interruptible() as interruption:
         while position.step < end and not interruption.signum:
             batch = next(position.batches)
             position.state, metrics = session.train_step(position.state, batch)
             position.step += 1
-            settle()
+            if pending is not None:
+                observer.look(*pending)
             pending = (position.step, batch.index, metrics)
-            due = position.step % evaluate_each == 0 or position.step == total
-            kept = keep_every is not None and position.step % keep_every == 0
-            if due or kept or interruption.signum or position.step == end:
-                settle()
-                score = assess() if due else math.nan
-                position.checkpoints.save(position.state, {"batches": position.batches.get_state()}, score)
-        settle()
+            if observer.rests(position.step):
+                observer.look(*pending)
+                pending = None
+                observer.rest(position.step, position.state, position.batches)
+        if pending is not None:
+            observer.look(*pending)
+            observer.rest(position.step, position.state, position.batches)
     return Outcome(position.step, interruption.signum if position.step < end else None)

@@ -23,13 +23,14 @@ def learning_rate_schedule(optim: Optim, schedule: Schedule, total_steps: int) -
         total_steps: optimiser steps in the run.
     """
     warmup = round(schedule.warmup * total_steps)
-    return optax.warmup_cosine_decay_schedule(
-        init_value=optim.learning_rate / (warmup + 1),
-        peak_value=optim.learning_rate,
+    share = optax.warmup_cosine_decay_schedule(
+        init_value=1.0 / (warmup + 1),
+        peak_value=1.0,
         warmup_steps=warmup,
         decay_steps=max(total_steps, warmup + 1),
-        end_value=optim.learning_rate * schedule.final_learning_rate,
+        end_value=schedule.final_learning_rate,
     )
+    return lambda step: optim.learning_rate * share(step)
 
 
 def optimizer_of(

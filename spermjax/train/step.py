@@ -20,7 +20,14 @@ from spermjax.models.attention.contract import ATTENTION
 from spermjax.models.layers import first_slot
 from spermjax.parallel import fsdp
 from spermjax.train.accumulate import accumulate
-from spermjax.train.guidance import deciding_table, guidance_count, guidance_loss, guidance_weight, target_parts
+from spermjax.train.guidance import (
+    deciding_table,
+    guidance_count,
+    guidance_loss,
+    guidance_weight,
+    is_guided,
+    target_parts,
+)
 from spermjax.train.keys import named, per_example
 from spermjax.train.loss_scale import SMALLEST, rescaled, scale_of
 from spermjax.train.losses import classification_loss, classification_normaliser, targets_of
@@ -70,7 +77,8 @@ def make_train_step(
     Spikes of the loss are treated as `experiment.checks` asks.
 
     Args:
-        experiment: losses, augmentation, guidance, seed.
+        experiment: losses, augmentation, guidance, seed. Its seed and some of its numbers may be
+            traced (see `spermjax.sweep.lanes`).
         model: built with the same `axis_name`.
         task: what labels and logits mean.
         optimizer: transformation of the gradients.
@@ -83,7 +91,7 @@ def make_train_step(
     Returns:
         `(state, packed batch) -> (state, metrics)`; metrics are scalars, equal on all devices.
     """
-    guided = experiment.guidance.weight > 0
+    guided = is_guided(experiment.guidance)
     table = jnp.asarray(deciding_table(task, experiment.guidance))
     sides = jnp.asarray(weights)
     schedule = learning_rate_schedule(experiment.optim, experiment.schedule, total_steps)

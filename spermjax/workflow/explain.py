@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from spermjax.tracking import Tracker
 from spermjax.tracking.wandb import Wandb, wanted_mode
 from spermjax.workflow.environment import environment
 from spermjax.workflow.evaluate import predict_logits, probabilities, split_of
+from spermjax.workflow.heads import LOG10_WEIGHT, make_head_histogram
 from spermjax.workflow.images import as_examples
 from spermjax.workflow.measure import make_measure
 from spermjax.workflow.monitor import choose
@@ -49,7 +50,8 @@ class Explanations:
     """What was explained, and where it is stored.
 
     Attributes:
-        folder: holds `examples.npz`, `table.csv`, `table.jsonl`, `summary.json` and `overlays/`.
+        folder: holds `examples.npz`, `table.csv`, `table.jsonl`, `summary.json`, `overlays/`, and
+            `attention.npz` where the model has attention: its weights by layer, head and size.
         rows: mean, interval and count of every metric of every method.
     """
 
@@ -145,6 +147,9 @@ def explain(
     probability = probabilities(task, logits)[np.arange(len(chosen)), targets]
     _store_examples(folder, trained, chosen, logits, targets, probability, shown)
     _store_table(folder, chosen, measured)
+    if hasattr(trained.model, "attention_spec"):
+        count = make_head_histogram(trained.model, trained.devices, chunk)(trained.variables, chosen)
+        _store_arrays(folder / "attention.npz", {"count": count, "log10_weight": LOG10_WEIGHT})
     write_json(
         folder / "summary.json",
         {
@@ -168,13 +173,14 @@ def explain(
 
 
 def send(trained: Trained, explanations: Explanations) -> None:
-    """Sends means, and the folder as an artifact, to Weights & Biases, if the experiment wants that."""
+    """Sends means, a table of cells, and the folder as an artifact to Weights & Biases, if the experiment wants that."""
     tracking = trained.experiment.tracking
     if wanted_mode(tracking.wandb) == "disabled":
         return
     tracker = Wandb(tracking, trained.run.path, trained.experiment.to_dict())
     name = f"explanations/{explanations.folder.name}"
     tracker.summary({f"{name}/{row['method']}/{row['metric']}": row["value"] for row in explanations.rows if row["n"]})
+    tracker.explanations(explanations.folder)
     tracker.artifact(f"{trained.run.path.name}-{explanations.folder.name}", "explanations", explanations.folder)
     tracker.finish()
 
@@ -275,9 +281,13 @@ def _store_examples(
         "probability": probability.astype(np.float32),
         **{f"maps/{name}": values.astype(np.float32) for name, values in maps.items()},
     }
+    _store_arrays(folder / "examples.npz", arrays)
+
+
+def _store_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
-    write_atomic(folder / "examples.npz", content.getvalue())
+    write_atomic(path, content.getvalue())
 
 
 def _store_table(folder: Path, examples: Examples, measured: Measurements) -> None:

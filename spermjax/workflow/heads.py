@@ -1,4 +1,4 @@
-"""Heads that do nothing, and attention that has collapsed, while a model trains."""
+"""Heads that do nothing, attention that has collapsed, and how each head spreads what it gives."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
 from spermjax.data.batch import PackedBatch, unpack
 from spermjax.data.examples import Examples
@@ -19,6 +20,8 @@ from spermjax.parallel import pmap_examples
 from spermjax.train.state import Variables
 
 NEARLY_ONE = 0.99
+LOG10_WEIGHT = np.linspace(-6.0, 0.0, 31)
+"""Edges of the bins of `make_head_histogram`; smaller weights count in the first."""
 
 
 def make_head_check(
@@ -61,3 +64,36 @@ def make_head_check(
         }
 
     return check
+
+
+def make_head_histogram(
+    model: nn.Module, devices: list[jax.Device], chunk: int
+) -> Callable[[Variables, Examples], Int[np.ndarray, "layers heads bins"]]:
+    """Builds the count of a model's attention weights by size.
+
+    Args:
+        model: shows its attention; without a mapped axis.
+        devices: that share the work.
+        chunk: examples at once on each device.
+
+    Returns:
+        Variables and examples to the number of weights of each head, from all queries to
+        all keys, whose log10 lies in each bin of `LOG10_WEIGHT`.
+    """
+    inner = jnp.asarray(LOG10_WEIGHT[1:-1])
+
+    def of_chunk(variables: Variables, packed: PackedBatch) -> Int[jax.Array, "batch layers heads bins"]:
+        images = unpack(packed).image
+        weights = capture(model, variables, images, (ATTENTION,)).attention
+        attention = distributions(weights, attention_spec(model, images))
+        bins = jnp.searchsorted(inner, jnp.log10(attention.reshape(*attention.shape[:3], -1)), side="right")
+        counts = jax.vmap(lambda b: jnp.bincount(b, length=len(inner) + 1))(bins.reshape(-1, bins.shape[-1]))
+        return jnp.moveaxis(counts.reshape(*bins.shape[:3], -1), 1, 0)
+
+    mapped = pmap_examples(of_chunk, devices)
+
+    def count(variables: Variables, examples: Examples) -> Int[np.ndarray, "layers heads bins"]:
+        batches = padded_batches(examples, chunk * len(devices))
+        return np.concatenate([mapped(variables, batch) for batch in batches])[: len(examples)].sum(axis=0)
+
+    return count

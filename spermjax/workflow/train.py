@@ -77,15 +77,7 @@ def _complete(
     run: Run, experiment: Experiment, dataset: Dataset, trackers: Sequence[Tracker], step: int | None = None
 ) -> Run:
     with run.lock():
-        if (run.path / "data.json").exists():
-            check_same_data(run, dataset)
-        now = environment()
-        if experiment.deterministic:
-            check_backend(jax.default_backend())
-            if (run.path / "environment.json").exists():
-                check_same_topology(read_json(run.path / "environment.json"), now)
-        write_json(run.path / "environment.json", now)
-        write_json(run.path / "data.json", describe(dataset))
+        sign(run, experiment, dataset)
         outcome = _fit(run, experiment, dataset, trackers, step)
     if outcome.signum:
         raise Interrupted(
@@ -94,6 +86,37 @@ def _complete(
             outcome.signum,
         )
     return run
+
+
+def sign(run: Run, experiment: Experiment, dataset: Dataset) -> None:
+    """Stores with a run what it is computed with and on, or holds it against what was stored at its start.
+
+    Raises:
+        DataError: the data are no longer the same.
+        ConfigError: a deterministic run can't be repeated here.
+    """
+    if (run.path / "data.json").exists():
+        check_same_data(run, dataset)
+    now = environment()
+    if experiment.deterministic:
+        check_backend(jax.default_backend())
+        if (run.path / "environment.json").exists():
+            check_same_topology(read_json(run.path / "environment.json"), now)
+    write_json(run.path / "environment.json", now)
+    write_json(run.path / "data.json", describe(dataset))
+
+
+def conclude(run: Run, dataset: Dataset, tracker: Tracker) -> None:
+    """Evaluates, explains and reports a run whose last step is taken."""
+    trained = load_trained(run.path)
+    scores = evaluate(trained, "validation", dataset=dataset)
+    explanations = explain(trained, "validation", dataset=dataset, tracker=tracker)
+    tracker.summary(
+        {f"validation/{name}": interval.value for name, interval in scores.overall.items()}
+        | {f"{row['method']}/{row['metric']}": row["value"] for row in explanations.rows if row["n"]}
+    )
+    build_report(run.path)
+    tracker.complete()
 
 
 def _fit(run: Run, experiment: Experiment, dataset: Dataset, trackers: Sequence[Tracker], step: int | None) -> Outcome:
@@ -116,15 +139,7 @@ def _fit(run: Run, experiment: Experiment, dataset: Dataset, trackers: Sequence[
             tracker.alert("Training diverged", str(error))
             raise
         if outcome.signum is None:
-            trained = load_trained(run.path)
-            scores = evaluate(trained, "validation", dataset=dataset)
-            explanations = explain(trained, "validation", dataset=dataset, tracker=tracker)
-            tracker.summary(
-                {f"validation/{name}": interval.value for name, interval in scores.overall.items()}
-                | {f"{row['method']}/{row['metric']}": row["value"] for row in explanations.rows if row["n"]}
-            )
-            build_report(run.path)
-            tracker.complete()
+            conclude(run, dataset, tracker)
     return outcome
 
 

@@ -168,7 +168,8 @@ def test_a_finished_run_publishes_tables_masks_and_lineage(tmp_path):
     run = tmp_path / "phantom" / "run-0"
     task = {"kind": "single_label", "names": ["a", "b"], "deciding_parts": {}}
     write_json(run / "data.json", {"name": "phantom", "fingerprint": "f" * 64, "protocol": "official"})
-    write_json(run / "evaluation" / "validation.json", {"task": task, "confusion": {"label": [[3, 1], [0, 2]]}})
+    scores = {"task": task, "confusion": {"label": [[3, 1], [0, 2]]}, "checkpoint_step": 8}
+    write_json(run / "evaluation" / "validation.json", scores)
     rows = ["label,probability_a,probability_b", "a,0.9,0.1", "a,0.8,0.2", "b,0.3,0.7"]
     (run / "evaluation" / "validation.csv").write_text("\n".join(rows) + "\n")
     (run / "explanations" / "validation").mkdir(parents=True)
@@ -184,17 +185,26 @@ def test_a_finished_run_publishes_tables_masks_and_lineage(tmp_path):
         "maps/rollout": np.random.default_rng(0).random((1, 8, 8), np.float32),
     }
     np.savez(run / "explanations" / "validation" / "examples.npz", **cell, **facts, **maps)
-    (run / "checkpoints" / "12").mkdir(parents=True)
-    (run / "checkpoints" / "12" / "state").write_text("numbers")
+    attention = {"count": np.ones((2, 3, 4), int), "log10_weight": np.linspace(-4, 0, 5)}
+    np.savez(run / "explanations" / "validation" / "attention.npz", **attention)
+    for step in ("8", "12"):
+        (run / "checkpoints" / step).mkdir(parents=True)
+        (run / "checkpoints" / step / f"state-{step}").write_text("numbers")
     (run / "report").mkdir()
     (run / "report" / "index.html").write_text("<p>report</p>")
     tracker = Wandb(Tracking(wandb="offline"), run, {})
     tracker.log(12, {"train/loss": 1.0})
+    tracker.figure(8, "explanations/x", np.zeros((4, 6, 3), np.uint8), "a cell as the best checkpoint sees it")
     tracker.complete()
     tracker.finish()
     assert not tracker._said, "nothing went wrong"
     _, text = offline_record(run)
-    assert list(history(text)) == [12], "tables join the last step"
+    (row,) = history(text).items()
+    assert row[0] == 12, "tables and figures join the last step"
+    assert row[1]["checkpoint_step"] == 8 and row[1]["explanations/x.width"] == 6
+    assert row[1]["validation/attention/layer_1/head_2._type"] == "histogram"
+    assert row[1]["validation/attention/layer_1/head_2.values"] == [1, 1, 1, 1]
+    assert "state-8" in text and "state-12" not in text, "the best checkpoint is stored, and not the newest"
     for name in ("validation/confusion/label", "validation/precision_recall", "validation/predictions"):
         assert name in text
     for kind in ("dataset", "model", "report"):
