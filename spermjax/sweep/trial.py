@@ -15,10 +15,11 @@ from optuna.trial import Trial, TrialState
 
 from spermjax.config import Experiment
 from spermjax.errors import SpermjaxError, nearest
-from spermjax.run import Run, read_json
+from spermjax.run import Run
 from spermjax.sweep import study as studies
 from spermjax.sweep.fields import convert, put
 from spermjax.sweep.sweepfile import Sweep
+from spermjax.sweep.values import reached
 from spermjax.tracking import read
 
 
@@ -111,11 +112,7 @@ def objective_values(sweep: Sweep, run: Run) -> list[float]:
         SpermjaxError: the run logged no such value, or it is not a number; the nearest
             names are given.
     """
-    summary = read_json(run.path / "summary.json")
-    logged: dict[str, float | None] = {}
-    for line in read(run.path):
-        logged |= {name: value for name, value in line.items() if value is not None}
-    known = logged | summary
+    known = reached(run.path)
     values = []
     for objective in sweep.objectives:
         if objective.name not in known:

@@ -173,7 +173,7 @@ def explain(
 
 
 def send(trained: Trained, explanations: Explanations) -> None:
-    """Sends means, a table of cells, and the folder as an artifact to Weights & Biases, if the experiment wants that."""
+    """Sends means, a table of cells, and the folder as an artifact to Weights & Biases, if that is wanted."""
     tracking = trained.experiment.tracking
     if wanted_mode(tracking.wandb) == "disabled":
         return

@@ -14,6 +14,7 @@ from spermjax.config import Experiment
 from spermjax.errors import ConfigError
 from spermjax.run import write_json
 from spermjax.sweep.compare import compare
+from spermjax.sweep.compare.pareto import unbeaten
 from spermjax.sweep.compare.statistics import over_runs, paired, ranks
 from spermjax.sweep.fields import put
 
@@ -168,3 +169,33 @@ def test_what_names_no_run_or_metric(eight):
         compare([str(eight / "nothing" / "*")])
     with pytest.raises(ConfigError, match=r"--metrics acuracy: no run has it\. Did you mean 'accuracy'"):
         compare([str(eight / "made" / "*")], metrics=["acuracy"])
+
+
+def test_the_front_holds_what_no_other_beats_on_both_objectives(tmp_path):
+    """Accuracy and mass on a part; the second variant is beaten by the third on both, the first and last are ends."""
+    values = {"softmax": (0.9, 0.1), "cosine": (0.6, 0.2), "gated": (0.7, 0.3), "talking_heads": (0.5, 0.8)}
+    for variant, (accuracy, mass) in values.items():
+        for seed, luck in enumerate((-0.01, 0.01)):
+            run = write_run(tmp_path, f"{variant}-{seed}", accuracy + luck, seed=seed, **{"model.attention": variant})
+            write_json(run / "summary.json", {"validation/accuracy": accuracy + luck, "rollout/mass": mass})
+    sweep = {
+        "program": "made",
+        "method": "grid",
+        "metric": [
+            {"name": "validation/accuracy", "goal": "maximize"},
+            {"name": "rollout/mass", "goal": "maximize"},
+        ],
+        "parameters": {"seed": {"values": [0, 1]}},
+    }
+    write_json(tmp_path / "sweep.json", {"sweep": sweep, "name": "made"})
+    out = tmp_path / "comparison"
+    assert main(["compare", str(tmp_path), "--out", str(out)]) == 0
+    rows = list(csv.DictReader((out / "pareto.csv").read_text().splitlines()))
+    assert [row["variant"] for row in rows if row["on_front"] == "True"] == ["gated", "softmax", "talking_heads"]
+    page = (out / "index.html").read_text()
+    assert 'id="pareto"' in page and "3 of 4 variants" in page
+    assert "(Pareto front): softmax; gated; talking_heads." in (out / "table.md").read_text()
+
+
+def test_equal_points_are_both_on_the_front():
+    np.testing.assert_array_equal(unbeaten(np.array([[1.0, 0.0], [1.0, 0.0], [0.5, 0.0], [0.0, 2.0]])), [1, 1, 0, 1])

@@ -102,6 +102,29 @@ def _scale(values: Sequence[Any]) -> dict[str, float]:
     return {_plain(value): place / max(1, len(ordered) - 1) for place, value in enumerate(ordered)}
 
 
+def pareto_front(comparison: Comparison) -> Markup | None:
+    """Each variant by the first two objectives of the sweep; the front is ringed and joined."""
+    found = comparison.front
+    if found is None:
+        return None
+    with rc_context(STYLE):
+        figure = Figure(figsize=(7.6, 4.2), layout="constrained")
+        axes = figure.add_subplot()
+        for place, variant in enumerate(comparison.variants):
+            if variant in found.values:
+                x, y = (interval.value for interval in found.values[variant][:2])
+                axes.plot(x, y, "o", color=colour(place), markersize=6)
+        first, second = ([found.values[variant][i].value for variant in found.best] for i in (0, 1))
+        axes.plot(first, second, color=INK, linewidth=0.8, marker="o", markersize=11, markerfacecolor="none", zorder=1)
+        for variant, x, y in zip(found.best, first, second, strict=True):
+            axes.annotate(variant, (x, y), (0, 9), textcoords="offset points", ha="center", fontsize=8)
+        axes.margins(0.15)
+        for axis, objective in zip((axes.xaxis, axes.yaxis), found.objectives, strict=False):
+            better = "higher" if objective.goal == "maximize" else "lower"
+            axis.set_label_text(f"{words.title(objective.name)} ({better} is better)")
+        return inline(figure, "Pareto front")
+
+
 def rank_diagram(comparison: Comparison) -> Markup | None:
     """Mean ranks of the main metric; variants joined by a bar do not differ (Demsar 2006)."""
     found = comparison.ranks.get(comparison.metrics[0])

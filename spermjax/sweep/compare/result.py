@@ -16,6 +16,7 @@ from spermjax.evaluate.intervals import Interval
 from spermjax.sweep.compare import load
 from spermjax.sweep.compare.factors import importances
 from spermjax.sweep.compare.load import SPLIT, Failed, Record
+from spermjax.sweep.compare.pareto import Front, front, objectives_of
 from spermjax.sweep.compare.statistics import Paired, Ranks, over_runs, paired, ranks
 
 REPEATS = ("seed", "data.fold")
@@ -65,6 +66,7 @@ class Comparison:
         seconds: mean time in training steps by variant.
         importance: share of the variance of the main metric by factor (fANOVA); empty where
             it can't be told.
+        front: variants by the objectives of the sweep, where it has several.
         protocol: of the split.
     """
 
@@ -81,6 +83,7 @@ class Comparison:
     parameters: dict[str, int]
     seconds: dict[str, float | None]
     importance: dict[str, float]
+    front: Front | None
     protocol: str
 
 
@@ -130,6 +133,7 @@ def compare(words: Sequence[str], *, by: Sequence[str] = (), metrics: Sequence[s
         parameters={variant: _parameters(runs[0]) for variant, runs in variants.items()},
         seconds={variant: _seconds(runs) for variant, runs in variants.items()},
         importance=importances(records, factors, chosen[0]),
+        front=front(variants, objectives_of(words)),
         protocol=records[0].run.data["protocol"],
     )
 

@@ -16,6 +16,7 @@ from spermjax.report import words
 from spermjax.report.build import TEMPLATES as REPORT_TEMPLATES
 from spermjax.run import write_json
 from spermjax.sweep.compare import figures
+from spermjax.sweep.compare.pareto import Front
 from spermjax.sweep.compare.result import Comparison, Test
 
 TEMPLATES = Path(__file__).parent
@@ -26,6 +27,8 @@ COLUMNS = 8
 
 def write(comparison: Comparison, out: Path) -> Path:
     """Writes `index.html`, `table.csv`, `tests.csv`, `runs.csv`, `table.tex`, `table.md` and `wandb.json`.
+
+    Of a sweep with several objectives also `pareto.csv`.
 
     Args:
         comparison: what to write.
@@ -40,6 +43,8 @@ def write(comparison: Comparison, out: Path) -> Path:
     write_atomic(out / "table.csv", _csv(table_rows(comparison)))
     write_atomic(out / "tests.csv", _csv([test_row(test) for test in comparison.tests]))
     write_atomic(out / "runs.csv", _csv(run_rows(comparison)))
+    if comparison.front is not None:
+        write_atomic(out / "pareto.csv", _csv(front_rows(comparison.front)))
     write_atomic(out / "table.md", markdown(comparison))
     write_atomic(out / "table.tex", latex(comparison))
     write_json(out / "wandb.json", wandb_report(comparison))
@@ -99,6 +104,9 @@ def notes(comparison: Comparison) -> list[str]:
         "Tests pair runs of the same seed, fold and other factors (Student; over folds with the correction of Nadeau & "
         "Bengio 2003), and the same cells by group (permutation); p values are Holm's, over the pairs of a metric."
     )
+    if comparison.front is not None:
+        names = " and ".join(words.title(objective.name) for objective in comparison.front.objectives)
+        said.append(f"No variant is better on {names} at once than (Pareto front): {'; '.join(comparison.front.best)}.")
     if comparison.failed:
         said.append(f"{len(comparison.failed)} runs came to no result: {', '.join(f.name for f in comparison.failed)}.")
     return said
@@ -169,6 +177,18 @@ def test_row(test: Test) -> dict[str, Any]:
     return {"metric": test.metric, "first": test.first, "second": test.second, **numbers}
 
 
+def front_rows(front: Front) -> list[dict[str, Any]]:
+    """A row for each variant: its objectives, and whether it is on the front."""
+    return [
+        {
+            "variant": variant,
+            **{o.name: _number(i.value) for o, i in zip(front.objectives, intervals, strict=True)},
+            "on_front": variant in front.best,
+        }
+        for variant, intervals in front.values.items()
+    ]
+
+
 def run_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """A row for each run: where it is, what differs, and all its values."""
     names = list(dict.fromkeys(name for record in comparison.records for name in record.values))
@@ -234,6 +254,7 @@ def wandb_report(comparison: Comparison) -> dict[str, Any]:
         "table": {"columns": header(comparison), "data": rows(comparison)},
         "tests": [test_row(test) for test in comparison.tests],
         "importance": comparison.importance,
+        "front": front_rows(comparison.front) if comparison.front else [],
     }
 
 
@@ -261,6 +282,7 @@ def html(comparison: Comparison) -> str:
         curves=figures.learning_curves(comparison),
         coordinates=figures.parallel_coordinates(comparison),
         diagram=figures.rank_diagram(comparison),
+        pareto=figures.pareto_front(comparison),
         method=method,
         pictures=pictures,
     )
