@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from spermjax.errors import SpermjaxError, nearest
+from spermjax.programs import keep_programs
 
 COMMANDS = {
     "train": "train, evaluate, explain and report an experiment",
@@ -68,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, arguments = words[0], words[1:]
     if name not in COMMANDS:
         return _fail(f"There is no command {name!r}. {nearest(name, COMMANDS)} See `spermjax --help`.")
+    if name != "sweep":  # Whose workers do so, each on its own machine.
+        keep_programs()
     try:
         return importlib.import_module(f"spermjax.commands.{name}").main(arguments)
     except SpermjaxError as error:

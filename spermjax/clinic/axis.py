@@ -4,8 +4,8 @@ Coordinates are in pixels, x to the right and y down.
 """
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, UInt8
-from scipy import ndimage
 
 from spermjax import parts as parts_lib
 from spermjax.clinic.masks import centroid, mask_of
@@ -74,9 +74,9 @@ def image_axis(image: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, 
     Returns:
         (x, y) of length 1, or NaN for a flat image or a perfectly round cell.
     """
-    grey = ndimage.gaussian_filter(image.mean(axis=2, dtype=np.float64), 1.0)
+    grey = scipy.ndimage.gaussian_filter(image.mean(axis=2, dtype=np.float64), 1.0)
     distance = np.abs(grey - np.median(grey))
-    steepness = np.hypot(ndimage.sobel(grey, 0), ndimage.sobel(grey, 1))
+    steepness = np.hypot(scipy.ndimage.sobel(grey, 0), scipy.ndimage.sobel(grey, 1))
     if distance.max() < 1.0:
         return np.full(2, np.nan)
     contrast = distance / distance.mean() + steepness / steepness.mean()

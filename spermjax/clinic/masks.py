@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int, UInt8
-from scipy import ndimage
 
 from spermjax import parts as parts_lib
 
@@ -35,5 +35,5 @@ def pieces(mask: Bool[np.ndarray, "height width"]) -> tuple[Int[np.ndarray, "hei
         The number of each pixel's piece, from 1, and 0 where there is none; and how
         many pieces there are.
     """
-    labelled: Any = ndimage.label(mask, np.ones((3, 3)))
+    labelled: Any = scipy.ndimage.label(mask, np.ones((3, 3)))
     return labelled

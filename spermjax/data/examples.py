@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -232,8 +233,13 @@ def _decode(
         advance()
         return identity, group, bool(bits.any()), label, digest
 
+    def decode_all(indices: np.ndarray) -> list[tuple[str, str, bool, list[int], bytes]]:
+        return [decode(int(index)) for index in indices]
+
     with ThreadPoolExecutor(THREADS) as pool:
-        identity, group, has_parts, label, digests = zip(*pool.map(decode, range(count)), strict=True)
+        # By runs of examples: handing over each by itself would cost a third of the time.
+        runs = pool.map(decode_all, np.array_split(np.arange(count), 8 * THREADS))
+        identity, group, has_parts, label, digests = zip(*itertools.chain.from_iterable(runs), strict=True)
     label = np.array(label, np.int32)
     examples = Examples(
         image=image,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import scipy.stats
+import scipy
 from jaxtyping import Bool, Float, Shaped
 
 from spermjax.evaluate.intervals import Interval, mean

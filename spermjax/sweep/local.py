@@ -5,10 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from spermjax.errors import SpermjaxError
 from spermjax.sweep.devices import shares
@@ -52,10 +50,9 @@ class Workers:
             Stopped: by SIGTERM or SIGINT.
             SpermjaxError: the workers can't go on.
         """
-        with tempfile.TemporaryDirectory(prefix="spermjax-compiled-") as compiled, self._signals():
+        with self._signals():
             threads = [
-                threading.Thread(target=self._keep, args=(number, share, compiled))
-                for number, share in enumerate(self._shares)
+                threading.Thread(target=self._keep, args=(number, share)) for number, share in enumerate(self._shares)
             ]
             for thread in threads:
                 thread.start()
@@ -66,12 +63,10 @@ class Workers:
         if self._problems:
             raise SpermjaxError("\n".join(self._problems))
 
-    def _keep(self, number: int, share: dict[str, str], compiled: str) -> None:
+    def _keep(self, number: int, share: dict[str, str]) -> None:
         """Runs one worker, and another in its place when it dies."""
         log = self._folder.path / "workers" / f"{number}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        # Trials of one sweep share most of their programs; the cache is theirs alone.
-        cache = {"JAX_COMPILATION_CACHE_DIR": compiled, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
         command = [sys.executable, "-m", "spermjax.sweep.worker", str(self._folder.path)]
         for _ in range(MOST_RESTARTS):
             with self._lock:
@@ -80,7 +75,7 @@ class Workers:
                 file = log.open("a")
                 process = self._processes[number] = subprocess.Popen(
                     command,
-                    env=cache | os.environ | share,
+                    env=os.environ | share,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=file,
@@ -99,9 +94,6 @@ class Workers:
                 self._problems.append(f"Worker {number} can't go on: {last.removeprefix('spermjax: ')} (see {log})")
                 return
             self._say(f"worker {number} died (exit code {code}); starting another. See {log}")
-            # JAX writes programs in place, and whoever reads half of one aborts too.
-            for program in Path(compiled).iterdir():
-                program.unlink(missing_ok=True)
         self._problems.append(f"Worker {number} died {MOST_RESTARTS} times. See {log}")
 
     @contextlib.contextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 import optuna
 
 from spermjax.errors import SpermjaxError
+from spermjax.programs import keep_programs
 from spermjax.sweep import study as studies
 from spermjax.sweep.devices import bind
 from spermjax.sweep.folder import Folder, find
@@ -42,6 +43,7 @@ def work(path: Path, *, most: int | None = None, say: Callable[[str], None] = pr
         Interrupted: the worker was told to stop; its trial waits for another.
         StorageError: the storage is gone.
     """
+    keep_programs()
     folder = find(path)
     storage = studies.open_storage(folder.storage)
     owner, done = studies.identity(), 0

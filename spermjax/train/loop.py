@@ -71,7 +71,8 @@ def locate(session: Session, run: Run, step: int | None = None) -> Position:
         yields="index" if session.resident else "batch",
     )
     checkpoints = Checkpoints(run.checkpoints, keep_every=experiment.schedule.keep_every)
-    if restored := checkpoints.restore(session.abstract_state(), step=step):
+    begun = step is not None or checkpoints.latest_step() is not None
+    if begun and (restored := checkpoints.restore(session.abstract_state(), step=step)):
         state, meta = restored
         batches.set_state(meta["batches"])
     else:

@@ -73,7 +73,9 @@ class Session:
             ConfigError: a pattern of parameters matches none, or leaves one out.
             DataError: the weights can't be read, or don't fit the model.
         """
-        return state_of(self.experiment, initial_variables(self.experiment, self.model), self.optimizer)
+        # One program, which the compilation cache keeps, in place of one for each shape.
+        state = jax.jit(functools.partial(state_of, self.experiment, optimizer=self.optimizer))
+        return state(initial_variables(self.experiment, self.model))
 
     def abstract_state(self) -> TrainState:
         """Shapes and types of the state; neither computed nor read."""

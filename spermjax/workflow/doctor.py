@@ -30,6 +30,7 @@ def examine() -> dict[str, Any]:
         "data folder": str(data_dir),
         "data prepared": {name: " ".join(found) for name, found in prepared.items() if found},
         "data not prepared": [name for name, found in prepared.items() if not found],
+        "compiled programs": os.environ.get("JAX_COMPILATION_CACHE_DIR", "not kept"),
         "free disk": f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB here",
         "W&B": wandb_state(),
         "TensorFlow": "installed, not used" if importlib.util.find_spec("tensorflow") else "not installed, not needed",

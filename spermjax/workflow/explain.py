@@ -25,7 +25,6 @@ from spermjax.interpret.metrics import METRICS
 from spermjax.interpret.suite import Measurements
 from spermjax.models.build import attention_layers
 from spermjax.models.named import sized
-from spermjax.report.figures import panel
 from spermjax.run import write_json
 from spermjax.tracking import Tracker
 from spermjax.tracking.wandb import Wandb, wanted_mode
@@ -307,6 +306,8 @@ def _store_table(folder: Path, examples: Examples, measured: Measurements) -> No
 
 def _store_overlays(folder: Path, examples: Examples, maps: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
     """One PNG per example: the image with part outlines, then each method's overlay."""
+    from spermjax.report.figures import panel  # heavy: after training
+
     panels = []
     for i, name in enumerate(examples.id):
         parts = parts_lib.unpack(examples.parts[i])

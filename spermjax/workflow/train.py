@@ -17,7 +17,6 @@ from spermjax.determinism import check_backend, check_same_topology
 from spermjax.errors import DivergenceError, SpermjaxError
 from spermjax.evaluate.classification import selection_metric
 from spermjax.models.named import sized
-from spermjax.report import build_report
 from spermjax.run import Run, create, find, read_json, write_json
 from spermjax.tracking import Tracker, open_trackers
 from spermjax.train.loop import Outcome, fit, locate
@@ -108,6 +107,8 @@ def sign(run: Run, experiment: Experiment, dataset: Dataset) -> None:
 
 def conclude(run: Run, dataset: Dataset, tracker: Tracker) -> None:
     """Evaluates, explains and reports a run whose last step is taken."""
+    from spermjax.report import build_report  # heavy: after training
+
     trained = load_trained(run.path)
     scores = evaluate(trained, "validation", dataset=dataset)
     explanations = explain(trained, "validation", dataset=dataset, tracker=tracker)
