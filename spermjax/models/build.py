@@ -1,5 +1,6 @@
 """From a model's configuration to the module."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -139,6 +140,11 @@ def build_model(config: Model, num_outputs: int, axis_name: str | None = None) -
 
 def init_variables(model: nn.Module, key: jax.Array, image_size: int) -> dict[str, Any]:
     """Fresh parameters and batch statistics, without the collections that capture intermediate values."""
-    images = jnp.zeros((1, image_size, image_size, 3))
-    variables = jax.jit(model.init)(key, images)
+    variables = _initial(model, key, jnp.zeros((1, image_size, image_size, 3)))
     return {name: variables[name] for name in ("params", "batch_stats") if name in variables}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _initial(model: nn.Module, key: jax.Array, images: jax.Array) -> dict[str, Any]:
+    """Compiled once for all equal models, as those of a sweep's seeds."""
+    return model.init(key, images)

@@ -32,13 +32,13 @@ from spermjax.errors import ConfigError, SpermjaxError
 from spermjax.sweep.parameter import choice
 from spermjax.sweep.sweepfile import Goal, Sweep
 
-LEASE_SECONDS = 120.0
+LEASE_SECONDS = float(os.environ.get("SPERMJAX_LEASE_SECONDS", "120"))
 """A worker that has not renewed its lease for so long is taken for dead, on whatever machine."""
-RENEW_SECONDS = 15.0
+RENEW_SECONDS = LEASE_SECONDS / 8
 MOST_DEATHS = 3
 """A trial whose worker died so often (out of memory, say) fails."""
-PATIENCE_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-"""Pauses between tries of a storage that doesn't answer."""
+PATIENCE_SECONDS = tuple(LEASE_SECONDS / 120 * 2.0**number for number in range(6))
+"""Pauses between tries of a storage that doesn't answer; all of them take half a lease."""
 
 OWNER, LEASE, DEATHS, ERROR, VALUES, RUN = "owner", "lease", "deaths", "error", "values", "run"
 

@@ -43,7 +43,7 @@ def configure(sweep: Sweep, base: Experiment, trial: Trial, runs: Path) -> Exper
     values: dict[str, Any] = {}
     for parameter in sweep.parameters:
         if parameter.applies(values):
-            values[parameter.path] = parameter.suggest(trial)
+            values[parameter.path] = studies.patient(parameter.suggest, trial)
     own = {"tracking.runs": runs, "tracking.run_id": f"trial-{trial.number:04d}"}
     experiment = put(base, {path: convert(path, value) for path, value in values.items()} | own)
     studies.patient(trial.set_user_attr, studies.VALUES, values)

@@ -39,7 +39,7 @@ def main(storage: str, journal: str, dies: str) -> None:
                 studies.give_back_abandoned(study, died=True)
                 time.sleep(0.1)
                 continue
-            value = search.parameters[0].suggest(trial)
+            value = studies.patient(search.parameters[0].suggest, trial)
             print("start", trial.number, value, file=file, flush=True)
             if dies == "yes" and trial.number >= 2:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -2,12 +2,10 @@
 
 import collections
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import optuna
 import pytest
@@ -22,44 +20,8 @@ from tests.sweep.support import sweep
 def storage(request, tmp_path):
     """Where a study lives."""
     if request.param == "postgresql":
-        return request.getfixturevalue("postgresql")
+        return request.getfixturevalue("cluster").url
     return str(tmp_path / "study.journal") if request.param == "journal" else f"sqlite:///{tmp_path}/study.db"
-
-
-@pytest.fixture(scope="session")
-def postgresql(tmp_path_factory):
-    """A PostgreSQL cluster of the test's own, on a socket in a temporary folder, as an unprivileged user."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    initdb = shutil.which("initdb") or (str(found[-1]) if found else None)
-    if initdb is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    as_user = []
-    folder = Path("/tmp") / f"spermjax-postgresql-{os.getpid()}"  # A socket's path must be short.
-    folder.mkdir(mode=0o700)
-    if os.geteuid() == 0:
-        as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-        shutil.chown(folder, "nobody", "nogroup")
-    pg_ctl = str(Path(initdb).resolve().parent / "pg_ctl")
-    data = str(folder / "data")
-
-    def run(*command):
-        subprocess.run(
-            [*as_user, *command],
-            check=True,
-            cwd=folder,
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
-            stdout=subprocess.DEVNULL,
-        )
-
-    try:
-        run(initdb, "-D", data, "-U", "sweep", "--auth=trust", "--no-sync", "--encoding=UTF8")
-        run(
-            pg_ctl, "-D", data, "-w", "-l", str(folder / "log"), "-o", f"-k {folder} -c listen_addresses='' -F", "start"
-        )
-        yield f"postgresql://sweep@/postgres?host={folder}"
-        run(pg_ctl, "-D", data, "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_one_of_three_workers_is_killed(storage, tmp_path):
@@ -160,6 +122,89 @@ def test_a_storage_that_comes_back_is_waited_for_and_one_that_does_not_stops_the
     calls.clear()
     with pytest.raises(studies.StorageError, match="keep their checkpoints; bring it back"):
         studies.patient(flaky, 9)
+
+
+def start_worker(storage, journal, lease):
+    """One that reports what it does in `journal`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.sweep.support", storage, journal, "no"],
+        env={**os.environ, "SPERMJAX_LEASE_SECONDS": str(lease)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_a_result(journal):
+    while not journal.exists() or "done" not in journal.read_text():
+        time.sleep(0.01)
+
+
+def finished_once(journals, study_name="study", storage=""):
+    """Each of the eight trials came to one result, and none was drawn anew."""
+    lines = [line.split() for journal in journals for line in journal.read_text().splitlines()]
+    study = optuna.load_study(study_name=study_name, storage=studies.open_storage(storage))
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 8
+    values = {number: trial.value for number, trial in enumerate(study.trials)}
+    assert all(float(value) == pytest.approx(values[int(number)]) for _, number, value in lines)
+    done = collections.Counter(int(number) for event, number, _ in lines if event == "done")
+    assert set(done.values()) == {1}
+
+
+@pytest.fixture
+def fresh_study(cluster):
+    """The server, without the study of another test."""
+    studies_there = optuna.get_all_study_names(studies.open_storage(cluster.url))
+    for name in studies_there:
+        optuna.delete_study(study_name=name, storage=studies.open_storage(cluster.url))
+    return cluster
+
+
+def test_postgresql_is_gone_for_a_while(fresh_study, tmp_path):
+    journal = tmp_path / "0.txt"
+    worker = start_worker(fresh_study.url, journal, lease=60)
+    wait_for_a_result(journal)
+    fresh_study.stop()
+    time.sleep(2)
+    fresh_study.start()
+    _, said = worker.communicate(timeout=120)
+    assert worker.returncode == 0, said
+    assert "The sweep's storage does not answer" in said, "it was gone while the worker needed it"
+    finished_once([journal], storage=fresh_study.url)
+
+
+def test_postgresql_is_gone_for_good(fresh_study, tmp_path):
+    """The worker stops with a message; when the storage is back, another does the rest."""
+    journals = [tmp_path / "0.txt", tmp_path / "1.txt"]
+    worker = start_worker(fresh_study.url, journals[0], lease=4)
+    wait_for_a_result(journals[0])
+    fresh_study.stop()
+    try:
+        _, said = worker.communicate(timeout=120)
+    finally:
+        fresh_study.start()
+    assert worker.returncode == 1
+    assert "bring it back and give the same command again" in said
+    again = start_worker(fresh_study.url, journals[1], lease=4)
+    _, said = again.communicate(timeout=120)
+    assert again.returncode == 0, said
+    finished_once(journals, storage=fresh_study.url)
+
+
+def test_tpe_with_two_objectives_draws_near_their_front(tmp_path):
+    """Two bowls around 0.2 and 0.4 by a rate in [0, 1]: the front lies between; of even draws, three in ten are near."""
+    search = sweep(
+        method="bayes",
+        run_cap=40,
+        metric=[{"name": name, "goal": "minimize"} for name in ("validation/log_loss", "train/loss")],
+    )
+    study = studies.prepare(search, "study", studies.open_storage(str(tmp_path / "study.journal")))
+    drawn = []
+    while (trial := studies.claim(search, study, studies.identity())) is not None:
+        value = search.parameters[0].suggest(trial)
+        studies.tell(study, trial.number, [(value - 0.2) ** 2, (value - 0.4) ** 2], TrialState.COMPLETE)
+        drawn.append(value)
+    near = [0.15 < value < 0.45 for value in drawn]
+    assert len(drawn) == 40 and sum(near[-20:]) >= 11, "even draws reach that one time in fifty"
 
 
 def test_an_unknown_storage_is_refused():

@@ -22,6 +22,7 @@ from spermjax.workflow.train import train
 from spermjax.workflow.trained import load_trained
 from tests.sweep.test_engines import trials, write_sweep
 from tests.train import tiny
+from tests.workflow.conftest import write_experiment
 
 TRIALS = (
     {"seed": 0, "optim.learning_rate": 1e-3, "optim.clip": 0.1, "guidance.weight": 0.5, "loss.label_smoothing": 0.0},
@@ -143,6 +144,54 @@ def test_a_sweep_goes_on_after_a_signal_and_ends_in_ordinary_runs(tmp_path, monk
         alone.variables["params"],
     )
     assert main(["compare", str(out), "--out", str(tmp_path / "comparison")]) == 0
+
+
+@pytest.mark.slow
+def test_hyperband_ends_what_falls_behind(tmp_path):
+    """Later trials learn less; each rung of a bracket lets one in two go on."""
+    rates = [10.0 ** (-2 - number) for number in range(8)]
+    search = {
+        "metric": {"name": "validation/log_loss", "goal": "minimize"},
+        "early_terminate": {"type": "hyperband", "min_iter": 1, "max_iter": 4, "eta": 2},
+    }
+    schedule = {"schedule.epochs": {"value": 4.0}, "schedule.warmup": {"value": 0.0}}
+    file = write_sweep(tmp_path, search, **schedule, **{"optim.learning_rate": {"values": rates}})
+    assert main(["sweep", str(file), "--out", str(tmp_path / "out"), "--engine", "vmap"]) == 0
+    rows = trials(tmp_path / "out")
+    states = [row["state"] for row in rows]
+    assert len(states) == 8 and set(states) == {"complete", "pruned"} and states[0] == "complete"
+    ends = {state: [steps(row)[-1] for row in rows if row["state"] == state] for state in states}
+    assert set(ends["complete"]) == {4} and min(ends["pruned"]) < 4
+    assert [(Path(row["run"]) / "summary.json").exists() for row in rows] == [state == "complete" for state in states]
+
+
+@pytest.mark.slow
+def test_several_objectives_end_in_a_pareto_front(tmp_path, monkeypatch):
+    """TPE over accuracy and the mass on the acrosome, on the dummy data of a set with masks."""
+    monkeypatch.setattr(
+        test_engines, "write_experiment", lambda folder, *_: write_experiment(folder, "sperm_parsing", "official")
+    )
+    search = {
+        "method": "bayes",
+        "run_cap": 4,
+        "metric": [
+            {"name": "validation/accuracy", "goal": "maximize"},
+            {"name": "raw_attention/region_mass/acrosome", "goal": "maximize"},
+        ],
+    }
+    rate = {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-1}
+    file = write_sweep(tmp_path, search, **{"optim.learning_rate": rate})
+    out = tmp_path / "out"
+    assert main(["sweep", str(file), "--out", str(out), "--engine", "vmap", "--workers", "2"]) == 0
+    rows = trials(out)
+    assert [row["state"] for row in rows] == ["complete"] * 4
+    assert main(["compare", str(out), "--out", str(out / "comparison")]) == 0
+    names = ["validation/accuracy", "raw_attention/region_mass/acrosome"]
+    points = [tuple(float(row[name]) for name in names) for row in rows]
+    unbeaten = {p for p in points if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in points)}
+    written = csv.DictReader((out / "comparison" / "pareto.csv").read_text().splitlines())
+    front = {tuple(float(row[name]) for name in names) for row in written if row["on_front"] == "True"}
+    np.testing.assert_allclose(sorted(front), sorted(unbeaten), rtol=1e-5)
 
 
 def test_what_cannot_be_trained_side_by_side_is_refused(tmp_path):
