@@ -90,9 +90,13 @@ def panel(
     tiles = [first, *(overlay(image, relevance, size) for relevance in maps)]
     titles = ["image" if parts is None else "image and parts", *names]
     sheet = Image.new("RGB", (len(tiles) * (size + GAP_PX) - GAP_PX, size + TITLE_PX), "white")
+    titles = [title.replace("_", " ") for title in titles]
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
+    widest = max(draw.textlength(title, font=font) for title in titles)
+    if widest > size:
+        font = ImageFont.load_default(size=12 * size / widest)
     for number, (tile, title) in enumerate(zip(tiles, titles, strict=True)):
         left = number * (size + GAP_PX)
-        draw.text((left + 2, 3), title.replace("_", " "), fill="#222222", font=font)
+        draw.text((left + 2, 3), title, fill="#222222", font=font)
         sheet.paste(Image.fromarray(tile), (left, TITLE_PX))
     return np.asarray(sheet)

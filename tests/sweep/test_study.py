@@ -191,7 +191,7 @@ def test_postgresql_is_gone_for_good(fresh_study, tmp_path):
 
 
 def test_tpe_with_two_objectives_draws_near_their_front(tmp_path):
-    """Two bowls around 0.2 and 0.4 by a rate in [0, 1]: the front lies between; of even draws, three in ten are near."""
+    """Two bowls around 0.2 and 0.4 by a rate in [0, 1]: the front lies between; even draws are near in three of ten."""
     search = sweep(
         method="bayes",
         run_cap=40,

@@ -20,7 +20,8 @@ from spermjax.train.optim import kernels
 from spermjax.train.session import build_session
 from spermjax.workflow.train import train
 from spermjax.workflow.trained import load_trained
-from tests.sweep.test_engines import trials, write_sweep
+from tests.sweep import test_engines
+from tests.sweep.test_engines import steps, trials, write_sweep
 from tests.train import tiny
 from tests.workflow.conftest import write_experiment
 

@@ -30,6 +30,7 @@ def importances(records: "Sequence[Record]", factors: Mapping[str, Sequence[Any]
         import optuna
     except ImportError:
         return {}
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study()
     # Only the parameters and values of these trials are looked at, never the direction.
     for record, value in zip(records, values, strict=True):

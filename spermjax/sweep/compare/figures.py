@@ -78,8 +78,9 @@ def parallel_coordinates(comparison: Comparison) -> Markup | None:
         for place, scale in enumerate([*scales, {f"{low:.3f}": 0.0, f"{high:.3f}": 1.0}]):
             axes.axvline(place, color=MUTED, linewidth=0.8)
             for text, height in scale.items():
+                # Above its place: lines run level as well as up and down.
                 axes.annotate(
-                    str(text), (place, height), (4, 0), textcoords="offset points", fontsize=8, color=INK, va="center"
+                    str(text), (place, height), (3, 3), textcoords="offset points", fontsize=8, color=INK, va="bottom"
                 )
         axes.set_xticks(
             range(len(paths) + 1), [*(p.rpartition(".")[2].replace("_", " ") for p in paths), words.title(metric)]

@@ -21,7 +21,7 @@ from spermjax.sweep.compare.result import Comparison, Test
 
 TEMPLATES = Path(__file__).parent
 SIGNIFICANT = 0.05
-COLUMNS = 8
+COLUMNS = 5
 """Metrics in the tables for reading; the CSV files hold all that were asked for."""
 
 
