@@ -1,5 +1,6 @@
 """Trials that are trained side by side are those that are trained alone."""
 
+import csv
 import signal
 from pathlib import Path
 
