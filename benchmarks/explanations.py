@@ -36,6 +36,7 @@ from pytorch_grad_cam.metrics.road import ROADCombined
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from safetensors.torch import save_file
 
+from spermjax.allocator import keep_freed_memory
 from spermjax.interpret import METHODS, METRICS
 from spermjax.models.build import init_variables
 from spermjax.models.pretrained import load_weights
@@ -65,7 +66,8 @@ PASSES = {
 }
 MOST_PASSES = {"small": 10**5, "tiny_224": 2500}
 """Forward passes of one batch, of what is timed unless it is named."""
-AT_ONCE = 64
+AT_ONCE, CHUNK = 64, 16
+"""Perturbed images that a reference takes in one pass, and that spermjax takes."""
 
 CAMS = {
     "grad_cam": grad_cam.GradCAM,
@@ -214,7 +216,7 @@ def noisy(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def our_method(name: str, model: ViT, variables: dict, images: np.ndarray, targets: np.ndarray) -> Callable[[], Any]:
     """One jitted call."""
     method = METHODS[name]
-    given = {"chunk": max(AT_ONCE, len(images)), "index": jnp.arange(len(images))}
+    given = {"chunk": max(CHUNK, len(images)), "index": jnp.arange(len(images))}
     given = {key: value for key, value in given.items() if key in method.needs} | OPTIONS.get(name, {})
     run = jax.jit(lambda v, x, t: method.native(model, v, x, t, **given))
     placed = jnp.asarray(images), jnp.asarray(targets)
@@ -233,7 +235,7 @@ def our_metric(
 
     @jax.jit
     def run(variables: dict, arrays: dict) -> dict:
-        fixed = {"model": model, "variables": variables, "kind": "single_label", "chunk": max(AT_ONCE, len(images))}
+        fixed = {"model": model, "variables": variables, "kind": "single_label", "chunk": max(CHUNK, len(images))}
         given = arrays | fixed
         return {each: METRICS[each].function(**{k: given[k] for k in METRICS[each].needs}) for each in names}
 
@@ -296,6 +298,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--json", type=Path, help="receives a flat table `ratios`, by model/batch/name")
     options = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore")
     ratios = {}

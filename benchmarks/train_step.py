@@ -168,6 +168,9 @@ def batch_of(size: Size) -> tuple[np.ndarray, np.ndarray]:
 
 def spermjax_steps(size: Size) -> dict[str, Step]:
     """The step that `spermjax train` takes, from bytes to new parameters, without augmentation."""
+    from spermjax.allocator import keep_freed_memory
+
+    keep_freed_memory()
     import jax
 
     from spermjax.config import Augment, Data, Experiment, Model, Optim, Schedule

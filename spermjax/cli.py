@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from spermjax.allocator import keep_freed_memory
 from spermjax.errors import SpermjaxError, nearest
 from spermjax.programs import keep_programs
 
@@ -69,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, arguments = words[0], words[1:]
     if name not in COMMANDS:
         return _fail(f"There is no command {name!r}. {nearest(name, COMMANDS)} See `spermjax --help`.")
+    keep_freed_memory()
     if name != "sweep":  # Whose workers do so, each on its own machine.
         keep_programs()
     try:

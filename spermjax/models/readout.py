@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 from spermjax.models.attention.class_attention import ClassLayer, pooling_weights
 from spermjax.models.attention.contract import FEATURES, tap, tap_weights
 from spermjax.models.block import LAYER_NORM_EPSILON
-from spermjax.models.layers import LayerScale, Mlp, dense_init
+from spermjax.models.layers import Dense, LayerScale, Mlp
 from spermjax.parts import PARTS
 
 READERS = {"class_attention": 1, "part_query": len(PARTS), "sequence": 1}
@@ -65,7 +65,7 @@ class SequencePool(nn.Module):
         self, patches: Float[Array, "batch patches width"], mask: Bool[Array, "batch patches"] | None
     ) -> Float[Array, "batch width"]:
         """One vector of all patches that are not masked."""
-        scores = nn.Dense(1, dtype=self.dtype, kernel_init=dense_init, name="score")(patches)
+        scores = Dense(1, dtype=self.dtype, name="score")(patches)
         weights = pooling_weights(scores[:, None].swapaxes(2, 3), mask)
         weights = jnp.broadcast_to(weights, (len(patches), self.heads, 1, patches.shape[1]))
         weights = tap_weights(self, weights, self.first + patches.shape[1], (0, self.first))

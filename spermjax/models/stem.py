@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from spermjax.models.layers import dense_init
+from spermjax.models.layers import Dense
 
 
 def patchify(
@@ -48,9 +48,7 @@ class PatchStem(Stem):
 
     @nn.compact
     def __call__(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch rows columns channels"]:
-        return nn.Dense(self.width, dtype=self.dtype, kernel_init=dense_init, name="projection")(
-            patchify(images, self.patch)
-        )
+        return Dense(self.width, dtype=self.dtype, name="projection")(patchify(images, self.patch))
 
 
 class ConvStem(Stem):
@@ -69,7 +67,7 @@ class ConvStem(Stem):
             x = nn.GroupNorm(num_groups=1, dtype=self.dtype, name=f"norm_{step}")(x)
             x = nn.relu(x)
         x = patchify(x, self.patch >> self.halvings)
-        return nn.Dense(self.width, dtype=self.dtype, kernel_init=dense_init, name="projection")(x)
+        return Dense(self.width, dtype=self.dtype, name="projection")(x)
 
 
 class CctStem(Stem):
@@ -89,7 +87,7 @@ class CctStem(Stem):
         odd = self.patch >> self.halvings
         if odd == 1 and self.halvings:
             return x
-        return nn.Dense(self.width, dtype=self.dtype, kernel_init=dense_init, name="projection")(patchify(x, odd))
+        return Dense(self.width, dtype=self.dtype, name="projection")(patchify(x, odd))
 
 
 def shift_diagonally(
@@ -110,7 +108,7 @@ class ShiftedPatchStem(Stem):
     def __call__(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch rows columns channels"]:
         values = patchify(shift_diagonally(images, self.patch // 2), self.patch)
         values = nn.LayerNorm(dtype=self.dtype, name="norm")(values)
-        return nn.Dense(self.width, dtype=self.dtype, kernel_init=dense_init, name="projection")(values)
+        return Dense(self.width, dtype=self.dtype, name="projection")(values)
 
 
 STEMS = {"patch": PatchStem, "conv": ConvStem, "cct": CctStem, "shifted": ShiftedPatchStem}

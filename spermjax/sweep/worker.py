@@ -15,6 +15,7 @@ from pathlib import Path
 
 import optuna
 
+from spermjax.allocator import keep_freed_memory
 from spermjax.errors import SpermjaxError
 from spermjax.programs import keep_programs
 from spermjax.sweep import study as studies
@@ -101,6 +102,7 @@ def main() -> int:
     arguments = parser.parse_args()
     from spermjax.commands.parse import show_log
 
+    keep_freed_memory()
     bind()
     show_log()
     _die_with_parent()

@@ -114,11 +114,13 @@ def scaled(step: Step, messages: list[Message | None]) -> list[Message | None]:
 
 
 def total(step: Step, messages: list[Message | None]) -> list[Message | None]:
-    """A residual sum, or a constant such as positions that is no bias: each takes its share."""
+    """A residual sum, or a constant such as positions, that is no bias and no mere number: each takes its share."""
     [message] = messages
     assert message is not None
-    if not all(step.live) and step.straight[step.live.index(True)]:
-        return passed(step, messages)
+    if not all(step.live):
+        place = step.live.index(True)
+        if step.straight[place] or jnp.ndim(step.operands[1 - place]) == 0:
+            return passed(step, messages)
     shares = divide(message, step.results[0])
     parts = [
         jnp.broadcast_to(jnp.asarray(operand), message.shape) * (shares * sign)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from spermjax.models.attention.contract import tap_weights
-from spermjax.models.layers import dense_init
+from spermjax.models.layers import Dense
 
 MASKED = -1e30
 """Score of a key that takes no part: finite, so that a row without any key stays so."""
@@ -119,10 +119,10 @@ class SelfAttention(nn.Module):
         """
         width = tokens.shape[-1]
         shape = (3, self.heads, width // self.heads)
-        qkv = nn.DenseGeneral(shape, dtype=self.dtype, kernel_init=dense_init, name="qkv")(tokens)
+        qkv = Dense(shape, dtype=self.dtype, name="qkv")(tokens)
         query, key, value = jnp.moveaxis(qkv, -3, 0)
         mixed = self.mix(Given(tokens, query, key, mask, layer), value)
-        return nn.DenseGeneral(width, axis=(-2, -1), dtype=self.dtype, kernel_init=dense_init, name="out")(mixed)
+        return Dense(width, axes=2, dtype=self.dtype, name="out")(mixed)
 
 
 class ScoredAttention(SelfAttention):

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from spermjax.models.attention.base import MASKED
 from spermjax.models.attention.contract import tap_weights
 from spermjax.models.attention.softmax import SoftmaxAttention
-from spermjax.models.layers import dense_init
+from spermjax.models.layers import Dense
 
 
 class ClassAttention(SoftmaxAttention):
@@ -56,13 +56,13 @@ class ClassLayer(nn.Module):
 
         def project(x: Float[Array, "batch some width"], name: str) -> Float[Array, "batch some heads channels"]:
             shape = (self.heads, channels)
-            return nn.DenseGeneral(shape, dtype=self.dtype, kernel_init=dense_init, name=name)(x)
+            return Dense(shape, dtype=self.dtype, name=name)(x)
 
         query, key, value = project(tokens[:, :1], "query"), project(tokens, "key"), project(tokens, "value")
         weights = pooling_weights(jnp.einsum("bqhc,bkhc->bhqk", query * channels**-0.5, key), mask)
         weights = tap_weights(self, weights, tokens.shape[1])
         mixed = jnp.einsum("bhqk,bkhc->bqhc", weights.astype(self.dtype), value)
-        return nn.DenseGeneral(width, axis=(-2, -1), dtype=self.dtype, kernel_init=dense_init, name="out")(mixed)
+        return Dense(width, axes=2, dtype=self.dtype, name="out")(mixed)
 
 
 def pooling_weights(

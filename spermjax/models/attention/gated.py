@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from spermjax.models.attention.base import Given, ScoredAttention
-from spermjax.models.layers import dense_init
+from spermjax.models.layers import Dense
 
 
 class GatedAttention(ScoredAttention):
@@ -19,6 +19,6 @@ class GatedAttention(ScoredAttention):
 
     def weights(self, given: Given) -> Float[Array, "batch heads tokens tokens"]:
         """Softmax weights times the gate of their query."""
-        gate = nn.Dense(self.heads, dtype=self.dtype, kernel_init=dense_init, name="gate")(given.tokens)
+        gate = Dense(self.heads, dtype=self.dtype, name="gate")(given.tokens)
         gate = nn.sigmoid(gate.astype(jnp.float32))
         return super().weights(given) * gate.swapaxes(1, 2)[..., None]

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 from spermjax.models.attention.class_attention import pooling_weights
 from spermjax.models.attention.contract import CONTRIBUTIONS, tap, tap_weights
 from spermjax.models.attention.softmax import SoftmaxAttention
-from spermjax.models.layers import dense_init, embedding_init
+from spermjax.models.layers import Dense, embedding_init
 from spermjax.parts import PARTS
 
 
@@ -49,7 +49,7 @@ class PartQueries(nn.Module):
         """Logits of the patches, without those that are masked."""
         shape = (self.heads, patches.shape[-1] // self.heads)
         query = self.param("queries", nn.initializers.normal(1.0), (len(PARTS), *shape)).astype(self.dtype)
-        projection = nn.DenseGeneral((2, *shape), dtype=self.dtype, kernel_init=dense_init, name="key_value")
+        projection = Dense((2, *shape), dtype=self.dtype, name="key_value")
         key, value = jnp.moveaxis(projection(patches), -3, 0)
         weights = pooling_weights(jnp.einsum("phc,bkhc->bhpk", query * shape[1] ** -0.5, key), mask)
         weights = tap_weights(self, weights, self.first + patches.shape[1], (0, self.first))

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from spermjax.models.cnn.depthwise import depthwise
+
 Activation = Callable[[jax.Array], jax.Array]
 conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -52,6 +54,7 @@ class ConvNorm(nn.Module):
             strides=self.stride,
             padding="SAME" if self.padding == "same" else self.size // 2,
             feature_group_count=self.channels if self.depthwise else 1,
+            conv_general_dilated=depthwise if self.depthwise else None,
             use_bias=False,
             dtype=self.dtype,
             kernel_init=conv_init,
