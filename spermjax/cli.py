@@ -23,6 +23,7 @@ COMMANDS = {
     "launch": "render, check and start a job for a cluster or a cloud",
     "sweep": "run a sweep file: many runs of one experiment",
     "data": "prepare, check, show and describe data sets",
+    "estimate": "say what a step would need on devices that are not at hand",
     "models": "list architectures, attention variants, methods and metrics",
     "experiments": "list experiments",
     "doctor": "tell devices, versions, prepared data and the state of W&B",

@@ -6,6 +6,7 @@ once, at start, with all problems named together, and stored with each run.
 """
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from spermjax.errors import ConfigError
 
 Stem = Literal["patch", "conv", "cct", "shifted"]
 Positions = Literal["learned", "sincos", "none"]
+Mode = Literal["pmap", "jit", "fsdp"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -325,7 +327,7 @@ class Checks:
 class Parallel:
     """How a step is spread over devices."""
 
-    mode: Literal["pmap", "jit", "fsdp"] = "pmap"
+    mode: Mode = "pmap"
     """`pmap`, or the same step under `jit` over a mesh: `jit` with the state whole on every device, `fsdp` with
     parameters and optimiser state in slices, for models that don't fit one (see docs/scaling.md)."""
     devices: int | None = None
@@ -368,6 +370,8 @@ class Experiment:
         """
         import cattrs
 
+        if not isinstance(value, dict):
+            raise ConfigError(f"The stored configuration can't be read: {str(value)[:40]!r} is no table of fields.")
         try:
             return _converter().structure(value, cls)
         except cattrs.BaseValidationError as error:
@@ -375,6 +379,7 @@ class Experiment:
             raise ConfigError(f"The stored configuration can't be read:\n  {problems}") from None
 
 
+@functools.cache
 def _converter():
     from cattrs.preconf.json import make_converter
 

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import numpy as np
 
 from spermjax.data.task import Task
 from spermjax.errors import SpermjaxError
+from spermjax.npz import read_npz
 from spermjax.tracking import read
 
 SPLIT_ORDER = ("test", "validation", "train")
@@ -108,8 +107,7 @@ def _explanations(folder: Path) -> Explanations:
     summary, path, examples = _json(folder / "summary.json"), folder / "examples.npz", {}
     if path.exists():
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                examples = {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            examples = read_npz(path)
+        except ValueError as error:
             raise SpermjaxError(f"{path} can't be read: {error}. Explain the run again.") from error
     return Explanations(folder.name, int(summary.get("n", 0)), summary.get("rows", []), examples)

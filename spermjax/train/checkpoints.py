@@ -1,10 +1,12 @@
 """Checkpoints: latest, best and every so many steps, written beside training, each verified before it is trusted."""
 
 import concurrent.futures
+import dataclasses
 import hashlib
 import json
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +103,23 @@ class Checkpoints:
                 sums.unlink()
 
     def restore(
-        self, abstract: TrainState, *, best: bool = False, step: int | None = None
+        self,
+        abstract: TrainState,
+        *,
+        best: bool = False,
+        step: int | None = None,
+        initial: Callable[[], TrainState] | None = None,
     ) -> tuple[TrainState, dict[str, Any]] | None:
         """Reads the newest whole checkpoint, the best one, or that of a step.
+
+        A field of the state that has a default may be younger than the checkpoint: it then
+        has its initial value, or None where none is given.
 
         Args:
             abstract: shapes and types of the state.
             best: the one with the highest score instead of the newest.
             step: the one of this step and no other.
+            initial: gives the state before the first step.
 
         Returns:
             State (NumPy arrays) and meta, or None where nothing was ever wholly saved.
@@ -136,11 +147,7 @@ class Checkpoints:
             problem = self._damage(found)
             if problem is None:
                 try:
-                    restored = self._manager.restore(
-                        found,
-                        args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()),
-                    )
-                    return restored["state"], restored["meta"]
+                    return self._read(found, abstract, initial)
                 except (OSError, ValueError, KeyError, TypeError) as error:
                     problem = f"can't be read: {error}"
             problems.append(f"{where} {problem}")
@@ -148,6 +155,27 @@ class Checkpoints:
         if problems:
             raise CheckpointError("No checkpoint of this run can be used:\n  " + "\n  ".join(problems))
         return None
+
+    def _read(
+        self, step: int, abstract: TrainState, initial: Callable[[], TrainState] | None
+    ) -> tuple[TrainState, dict[str, Any]]:
+        with ocp.StandardCheckpointer() as reader:
+            stored: Any = reader.metadata(self.directory / str(step) / "state").item_metadata
+        fields = [field for field in dataclasses.fields(abstract) if field.name in stored or not _optional(field)]
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore({field.name: getattr(abstract, field.name) for field in fields}),
+                meta=ocp.args.JsonRestore(),
+            ),
+        )
+        younger = {field.name for field in dataclasses.fields(abstract)} - restored["state"].keys()
+        missed = sorted(name for name in younger if getattr(abstract, name) is not None)
+        values = dict.fromkeys(younger)
+        if missed and initial is not None:
+            logging.warning("Checkpoint %s is older than %s: initial values.", self.directory / str(step), missed)
+            values |= {name: getattr(initial(), name) for name in missed}
+        return TrainState(**restored["state"], **values), restored["meta"]
 
     def latest_step(self) -> int | None:
         """Step of the newest checkpoint on disk, or None."""
@@ -189,6 +217,10 @@ class Checkpoints:
         actual = _checksums(self.directory / str(step))
         changed = sorted(name for name in wanted.keys() | actual.keys() if wanted.get(name) != actual.get(name))
         return f"is damaged: {changed[0]} (and {len(changed) - 1} more) changed" if changed else None
+
+
+def _optional(field: dataclasses.Field) -> bool:
+    return field.default is not dataclasses.MISSING
 
 
 def _score(metrics: dict[str, float]) -> float:

@@ -72,7 +72,7 @@ def locate(session: Session, run: Run, step: int | None = None) -> Position:
     )
     checkpoints = Checkpoints(run.checkpoints, keep_every=experiment.schedule.keep_every)
     begun = step is not None or checkpoints.latest_step() is not None
-    if begun and (restored := checkpoints.restore(session.abstract_state(), step=step)):
+    if begun and (restored := checkpoints.restore(session.abstract_state(), step=step, initial=session.initial_state)):
         state, meta = restored
         batches.set_state(meta["batches"])
     else:

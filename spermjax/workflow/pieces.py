@@ -12,6 +12,7 @@ import numpy as np
 
 from spermjax.files import write_atomic
 from spermjax.interpret.suite import Measurements
+from spermjax.npz import read_npz
 
 
 class Pieces:
@@ -35,8 +36,7 @@ class Pieces:
         path = self._path(number)
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = read_npz(path)
         return Measurements(
             *(
                 {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}

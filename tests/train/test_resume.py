@@ -1,16 +1,18 @@
 """A run that is interrupted, killed or damaged ends as one that never was."""
 
+import dataclasses
 import itertools
 import os
 import shutil
 import signal
 import threading
 
+import flax.struct
 import jax
 import numpy as np
 import pytest
 
-from spermjax.config import Loss, Model, Optim, Schedule
+from spermjax.config import Checks, Loss, Model, Optim, Schedule
 from spermjax.errors import CheckpointError, DivergenceError
 from spermjax.run import create
 from spermjax.tracking.jsonl import Jsonl, read
@@ -251,3 +253,51 @@ def test_a_clock_that_goes_back_changes_nothing(tmp_path, unbroken, monkeypatch)
     assert [line["time"] for line in lines] == sorted((line["time"] for line in lines), reverse=True)
     same(state, unbroken[1])
     assert without_time(lines) == without_time(unbroken[2])
+
+
+@flax.struct.dataclass
+class FormerState:
+    """The state as it was before it had `watch`."""
+
+    step: object
+    params: object
+    statistics: object
+    average: object
+    optimizer: object
+
+
+@pytest.mark.parametrize("on_spike", ["off", "warn"])
+def test_checkpoint_older_than_a_field_of_the_state_is_resumed(tmp_path, on_spike, caplog, monkeypatch):
+    session, run = run_of(tmp_path, "run", checks=Checks(on_spike=on_spike))
+    position = locate(session, run)
+    monkeypatch.setattr("spermjax.train.loop.judge_step", lambda *_: None)
+    fit(session, position, evaluate, Jsonl(run.path, resume_step=0), until=4)
+    whole = jax.tree.map(np.asarray, position.state)
+    former = FormerState(**{f.name: getattr(whole, f.name) for f in dataclasses.fields(FormerState)})
+    shutil.rmtree(run.checkpoints)
+    checkpoints = Checkpoints(run.checkpoints)
+    checkpoints.save(former, {"batches": position.batches.get_state()}, 0.0)
+    checkpoints.close()
+    resumed = locate(session, run)
+    state = jax.tree.map(np.asarray, resumed.state)
+    same(state, dataclasses.replace(whole, watch=jax.tree.map(np.asarray, session.initial_state().watch)))
+    assert ("older than ['watch']" in caplog.text) == (on_spike == "warn")
+    assert fit(session, resumed, evaluate, Jsonl(run.path, resume_step=4)).step == session.total_steps
+
+
+@flax.struct.dataclass
+class WithoutParameters:
+    """What is no state."""
+
+    step: object
+    optimizer: object
+
+
+def test_checkpoint_without_a_field_that_is_always_there_is_refused(tmp_path):
+    session, run = run_of(tmp_path, "run")
+    state = session.initial_state()
+    checkpoints = Checkpoints(run.checkpoints)
+    checkpoints.save(WithoutParameters(state.step, state.optimizer), {}, 0.0)
+    checkpoints.close()
+    with pytest.raises(CheckpointError, match="params"):
+        locate(session, run)

@@ -1,7 +1,5 @@
 """Weight files as flat tables of arrays."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +7,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from spermjax.errors import DataError
+from spermjax.npz import read_npz
 
 Weights = dict[str, np.ndarray]
 
-MALFORMED = (ValueError, TypeError, KeyError, EOFError, MemoryError, NotImplementedError)
-"""What readers raise for a header that lies about types, sizes or encryption."""
+MALFORMED = (ValueError, TypeError, KeyError, MemoryError)
+"""What readers raise for a header that lies about types or sizes."""
 
 
 def read_weights(path: Path) -> Weights:
@@ -33,15 +32,14 @@ def read_weights(path: Path) -> Weights:
         if path.suffix == ".safetensors":
             return _as_float32(load_file(path))
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return _as_float32({name: archive[name] for name in archive.files})
+            return _as_float32(read_npz(path))
         raise DataError(
             f"{path}: weights are read from .safetensors or .npz files, not {path.suffix or 'a bare name'}; "
             "convert a .pth or .bin file with safetensors first, since pickle may run foreign code"
         )
     except FileNotFoundError:
         raise DataError(f"{path}: no such weight file") from None
-    except (SafetensorError, zipfile.BadZipFile, zlib.error, *MALFORMED, OSError) as error:
+    except (SafetensorError, *MALFORMED, OSError) as error:
         raise DataError(f"{path}: the weight file can't be read ({error}); fetch it again") from error
 
 
