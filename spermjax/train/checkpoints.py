@@ -171,7 +171,7 @@ class Checkpoints:
         )
         younger = {field.name for field in dataclasses.fields(abstract)} - restored["state"].keys()
         missed = sorted(name for name in younger if getattr(abstract, name) is not None)
-        values = dict.fromkeys(younger)
+        values: dict[str, Any] = dict.fromkeys(younger)
         if missed and initial is not None:
             logging.warning("Checkpoint %s is older than %s: initial values.", self.directory / str(step), missed)
             values |= {name: getattr(initial(), name) for name in missed}
