@@ -331,7 +331,31 @@ class Parallel:
     """`pmap`, or the same step under `jit` over a mesh: `jit` with the state whole on every device, `fsdp` with
     parameters and optimiser state in slices, for models that don't fit one (see docs/scaling.md)."""
     devices: int | None = None
-    """Number of local devices (default: the most that divide the batch)."""
+    """Number of devices of each process (default: the most that divide the batch)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hosts:
+    """Several processes as one run (see docs/scaling.md). Not stored with it: it goes on under any number of them."""
+
+    cluster: Literal["none", "auto"] = "none"
+    """`auto` finds the processes under Slurm, Kubernetes and Open MPI and on TPU pods; elsewhere give each the three
+    options that follow."""
+    coordinator: str | None = None
+    """Where process 0 listens, as `10.0.0.1:1234`."""
+    processes: int | None = None
+    """How many processes there are."""
+    process: int | None = None
+    """Number of this one, from 0."""
+    start_within: float = 300.0
+    """Seconds in which all processes must have come."""
+    lost_after: float = 60.0
+    """Seconds of silence after which a process counts as lost, and the others end."""
+
+    @property
+    def several(self) -> bool:
+        """Whether this process is to be one of several."""
+        return self.cluster == "auto" or self.coordinator is not None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -350,6 +374,7 @@ class Experiment:
     interpret: Interpret = Interpret()
     tracking: Tracking = Tracking()
     parallel: Parallel = Parallel()
+    hosts: Hosts = Hosts()
     checks: Checks = Checks()
     seed: int = 0
     """Seed of initialisation, order, augmentation and dropout."""

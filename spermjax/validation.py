@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from spermjax.config import Experiment
+from spermjax.config import Experiment, Hosts
 from spermjax.data.catalogue import builder_class
 from spermjax.data.microscopy import NAMES as CHANGES
 from spermjax.errors import ConfigError, nearest
@@ -55,6 +55,9 @@ POSITIVE = (
     "tracking.log_every",
     "checks.spike",
     "parallel.devices",
+    "hosts.processes",
+    "hosts.start_within",
+    "hosts.lost_after",
 )
 NOT_NEGATIVE = (
     "data.margin",
@@ -74,6 +77,7 @@ NOT_NEGATIVE = (
     "augment.noise",
     "augment.randaugment",
     "guidance.weight",
+    "hosts.process",
     "checks.cool_down",
     "seed",
 )
@@ -166,7 +170,22 @@ def _attention_options(model: SizedModel) -> Iterable[str]:
         )
 
 
+def _hosts(hosts: Hosts) -> Iterable[str]:
+    meeting = {f"--hosts.{name}": getattr(hosts, name) for name in ("coordinator", "processes", "process")}
+    lacking = [option for option, value in meeting.items() if value is None]
+    if hosts.cluster == "none" and 0 < len(lacking) < len(meeting):
+        yield f"{' and '.join(lacking)} missing; give all of {', '.join(meeting)}, or --hosts.cluster auto"
+    if hosts.process is not None and hosts.processes is not None and hosts.process >= hosts.processes > 0:
+        yield (
+            f"--hosts.process is {hosts.process}; with --hosts.processes {hosts.processes} it runs from 0 to "
+            f"{hosts.processes - 1}"
+        )
+    if hosts.coordinator is not None and not re.fullmatch(r"\S+:\d{1,5}", hosts.coordinator):
+        yield f"--hosts.coordinator is {hosts.coordinator!r}; it must be HOST:PORT, as 10.0.0.1:1234"
+
+
 def _relations(experiment: Experiment) -> Iterable[str]:
+    yield from _hosts(experiment.hosts)
     data, model, guidance, optim = experiment.data, sized(experiment.model), experiment.guidance, experiment.optim
     transformer = model.name not in CONVOLUTIONAL
     for name, size in contradictions(model).items():

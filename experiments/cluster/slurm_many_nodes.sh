@@ -8,7 +8,7 @@
 #SBATCH --signal=TERM@@120
 #SBATCH --requeue
 #SBATCH --output=%x-%j.log
-# Four nodes work on one sweep through the journal in a shared folder: EXPERIMENT is a sweep file.
-# A node that is lost gives its trial back to the others.
+# Four nodes: of an experiment they train one run, every batch shared by all, and stop and save together two minutes before
+# the end; of a sweep file each takes trials from the journal in a shared folder, and a lost node's trial goes to another.
 set -euo pipefail
-srun spermjax sweep @{experiment} --out sweeps/@{name} @{arguments}
+srun spermjax @{command}

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
 
         Args:
             target: gpu, gpu8, tpu, spot (SkyPilot), slurm, slurm-nodes or kubernetes; the last
-                two take a sweep file.
+                two take a sweep file as well.
             experiment: an experiment, or a sweep file.
             dry_run: render and check only.
             out: folder for the rendered file.

@@ -5,7 +5,11 @@ from spermjax.run import Run, read_json
 
 
 def print_run(run: Run, *, as_json: bool, split: str = "validation") -> int:
-    """Prints the headline scores of a run and where its report is."""
+    """Prints the headline scores of a run and where its report is; of several processes the first one does."""
+    from spermjax.parallel import is_first  # heavy: after --help
+
+    if not is_first():
+        return 0
     scores = read_json(run.evaluation(split))
     if as_json:
         print_json({"run": str(run.path), "report": str(run.report), "n": scores["n"], "overall": scores["overall"]})

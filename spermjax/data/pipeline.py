@@ -68,6 +68,7 @@ def training_batches(
     *,
     sampling: Literal["shuffled", "balanced"] = "shuffled",
     yields: Literal["batch", "index"] = "batch",
+    share: slice = slice(None),
 ) -> grain.DatasetIterator:
     """Endless shuffled batches whose state can be stored and restored.
 
@@ -81,6 +82,7 @@ def training_batches(
         sampling: each example once an epoch, or each class equally often (`sampling.balanced`).
         yields: the examples themselves, or their places for a step that has them. The
             order is the same, and so is the state.
+        share: places in each batch that this process takes; the order is that of one process.
 
     Returns:
         An iterator of `PackedBatch` or `BatchIndex` with `get_state` and `set_state` (JSON-able).
@@ -91,7 +93,7 @@ def training_batches(
         order = shuffled(len(examples), batch_size, seed)
 
     def batch(index: Any) -> PackedBatch | BatchIndex:
-        places = np.asarray(index, np.int32)
+        places = np.asarray(index, np.int32)[share]
         return gather(examples, places) if yields == "batch" else BatchIndex(places)
 
     return iter(order.map(batch).to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)))

@@ -1,7 +1,30 @@
-"""How a step is spread over devices."""
+"""How a step is spread over devices, and processes."""
 
-from spermjax.parallel.mesh import WHOLE, mesh_step, place
+from spermjax.parallel.hosts import from_first, is_first, joined
+from spermjax.parallel.mesh import WHOLE, mesh_step, place, unslice
 from spermjax.parallel.pmap import choose_devices, pmap_examples, pmap_step, replicate
-from spermjax.parallel.step import AXIS, Step
+from spermjax.parallel.spread import fetch, inward, of_first, outward, own, share
+from spermjax.parallel.step import AXIS, STOP, Step
 
-__all__ = ["AXIS", "WHOLE", "Step", "choose_devices", "mesh_step", "place", "pmap_examples", "pmap_step", "replicate"]
+__all__ = [
+    "AXIS",
+    "STOP",
+    "WHOLE",
+    "Step",
+    "choose_devices",
+    "fetch",
+    "from_first",
+    "inward",
+    "is_first",
+    "joined",
+    "mesh_step",
+    "of_first",
+    "outward",
+    "own",
+    "place",
+    "pmap_examples",
+    "pmap_step",
+    "replicate",
+    "share",
+    "unslice",
+]

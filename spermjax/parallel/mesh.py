@@ -7,7 +7,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from spermjax.parallel.step import AXIS, Step
+from spermjax.parallel.spread import own
+from spermjax.parallel.step import AXIS, Step, agreeing
 
 WHOLE = PartitionSpec()
 """Of what lies whole on every device."""
@@ -37,6 +38,11 @@ def place(tree: Any, devices: Sequence[jax.Device], specs: Any = WHOLE) -> Any:
     return jax.tree.map(put, tree, specs)
 
 
+def unslice(tree: Any, devices: Sequence[jax.Device]) -> Any:
+    """Arrays of a mesh whole on each of its devices."""
+    return jax.device_put(tree, NamedSharding(mesh_of(devices), WHOLE))
+
+
 def mesh_step(step: Callable, devices: Sequence[jax.Device], *resident: Any, specs: Any = WHOLE) -> Step:
     """Maps a training step `(state, batch, *resident) -> (state, metrics)` over a mesh, donating the state.
 
@@ -49,8 +55,10 @@ def mesh_step(step: Callable, devices: Sequence[jax.Device], *resident: Any, spe
         *resident: trees that each call gets whole; they are placed on the devices once.
         specs: PartitionSpecs of the state, in its structure, or one for all.
     """
+    local = len(own(devices))
+    several = local < len(devices)
     mapped = jax.shard_map(
-        step,
+        agreeing(step) if several else step,
         mesh=mesh_of(devices),
         in_specs=(specs, PartitionSpec(AXIS), *(WHOLE for _ in resident)),
         out_specs=(specs, WHOLE),
@@ -62,4 +70,4 @@ def mesh_step(step: Callable, devices: Sequence[jax.Device], *resident: Any, spe
     def split(batch: Any) -> Any:
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(over, np.asarray(x)), batch)
 
-    return Step(jax.jit(mapped, donate_argnums=0), split, place(resident, devices))
+    return Step(jax.jit(mapped, donate_argnums=0), split, place(resident, devices), local if several else 0)

@@ -1,4 +1,4 @@
-"""pmap over the local devices: the state whole on each, the batch split between them."""
+"""pmap over devices, of one process or several: the state whole on each, the batch split between them."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,42 +8,51 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from spermjax.data.batch import shard
 from spermjax.errors import ConfigError
-from spermjax.parallel.step import AXIS, Step
+from spermjax.parallel.spread import gathered, own, share
+from spermjax.parallel.step import AXIS, Step, agreeing
 
 
-def choose_devices(wanted: int | None, batch_size: int, parts: int = 1) -> list[jax.Device]:
-    """The local devices that share a batch.
+def choose_devices(
+    wanted: int | None, batch_size: int, parts: int = 1, *, processes: int | None = None
+) -> list[jax.Device]:
+    """The devices that share a batch: equally many of each process, one process after another.
 
     Args:
-        wanted: how many, or None for the most that divide the batch.
+        wanted: how many of each process, or None for the most that divide the batch.
         batch_size: examples in a step.
         parts: into which each device's share is cut (see `--optim.accumulate`).
+        processes: all where not given; 1 for this process alone.
 
     Raises:
         ConfigError: there are fewer, or they don't divide the batch.
     """
-    local = jax.local_devices()
+    if processes == 1:
+        local = [jax.local_devices()]
+    else:
+        local = [jax.local_devices(process_index=process) for process in range(jax.process_count())]
+    fewest, count = min(map(len, local)), len(local)
     if wanted is None:
-        wanted = max((n for n in range(1, len(local) + 1) if batch_size % (n * parts) == 0), default=1)
-    if not 1 <= wanted <= len(local):
-        raise ConfigError(f"--parallel.devices {wanted}: this process has {len(local)}")
-    if batch_size % (wanted * parts):
-        cut = f" times --optim.accumulate {parts}" if parts > 1 else ""
+        wanted = max((n for n in range(1, fewest + 1) if batch_size % (n * count * parts) == 0), default=1)
+    if not 1 <= wanted <= fewest:
+        raise ConfigError(f"--parallel.devices {wanted}: {'this' if count == 1 else 'a'} process has {fewest}")
+    if batch_size % (wanted * count * parts):
+        cut = f" times {count} processes" if count > 1 else ""
+        cut += f" times --optim.accumulate {parts}" if parts > 1 else ""
         raise ConfigError(f"--parallel.devices {wanted}{cut} doesn't divide --schedule.batch-size {batch_size}")
-    return local[:wanted]
+    return [device for devices in local for device in devices[:wanted]]
 
 
 def replicate(tree, devices: Sequence[jax.Device]):
-    """Places a tree whole on every device, as `pmap_step` wants its state."""
+    """Places a tree whole on each of this process's devices, as `pmap_step` wants its state."""
     # Without a leading device axis: one compilation, and buffers that can be donated.
-    return jax.device_put(tree, NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec()))
+    return jax.device_put(tree, NamedSharding(Mesh(np.array(own(devices)), (AXIS,)), PartitionSpec()))
 
 
 def pmap_step(step: Callable, devices: Sequence[jax.Device], *resident) -> Step:
     """Maps a training step `(state, batch, *resident) -> (state, metrics)`, donating the state.
 
     The step must reduce over `AXIS` whatever it returns. The mapped step takes a state
-    and a batch with its global leading axis, and splits the batch.
+    and this process's share of a batch with its leading axis whole, and splits it.
 
     Args:
         step: the step on one device.
@@ -51,23 +60,38 @@ def pmap_step(step: Callable, devices: Sequence[jax.Device], *resident) -> Step:
         *resident: trees that each call gets whole; they are placed on the devices once.
     """
     in_axes = (None, 0, *(None for _ in resident))
-    mapped = jax.pmap(step, axis_name=AXIS, in_axes=in_axes, out_axes=(None, None), donate_argnums=0, devices=devices)
-    return Step(mapped, lambda batch: shard(batch, len(devices)), replicate(resident, devices))
+    local = len(own(devices))
+    several = local < len(devices)
+    mapped = jax.pmap(
+        agreeing(step) if several else step,
+        axis_name=AXIS,
+        in_axes=in_axes,
+        out_axes=(None, None),
+        donate_argnums=0,
+        devices=devices,
+    )
+    return Step(mapped, lambda batch: shard(batch, local), replicate(resident, devices), local if several else 0)
 
 
 def pmap_examples(function: Callable, devices: Sequence[jax.Device]) -> Callable:
     """Maps `function(variables, *arrays)`, which treats each example by itself, over examples.
 
+    Of several processes each takes its share, and all get all results.
+
     Returns:
         A function of the same signature whose arrays have a leading axis that the number
         of devices divides; its results are gathered in the same order.
     """
+    local = own(devices)
     mapped = jax.pmap(
-        lambda variables, arrays: function(variables, *arrays), in_axes=(None, 0), out_axes=0, devices=devices
+        lambda variables, arrays: function(variables, *arrays), in_axes=(None, 0), out_axes=0, devices=local
     )
 
     def run(variables, *arrays):
-        out = mapped(variables, shard(arrays, len(devices)))
-        return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), out)
+        arrays = jax.tree.map(lambda x: x[share(len(x), devices)], arrays)
+        out = jax.tree.map(
+            lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), mapped(variables, shard(arrays, len(local)))
+        )
+        return out if len(local) == len(devices) else gathered(out)
 
     return run

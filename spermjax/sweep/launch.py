@@ -27,13 +27,15 @@ class Target:
         file: its template.
         what: in words.
         command: starts the rendered file, which is appended.
-        sweeps: takes a sweep file instead of an experiment.
+        train: of several hosts, the words that train one run on them.
+        sweep: of several hosts, the words that share a sweep between them.
     """
 
     file: str
     what: str
     command: tuple[str, ...]
-    sweeps: bool = False
+    train: str = ""
+    sweep: str = ""
 
 
 _SKY = ("sky", "launch", "--yes")
@@ -43,9 +45,20 @@ TARGETS = {
     "tpu": Target("sky_tpu.yaml", "eight TPU chips, by SkyPilot", _SKY),
     "spot": Target("sky_spot.yaml", "a spot GPU with recovery, by SkyPilot", ("sky", "jobs", "launch", "--yes")),
     "slurm": Target("slurm_one_node.sh", "one node of a Slurm cluster", ("sbatch",)),
-    "slurm-nodes": Target("slurm_many_nodes.sh", "a sweep over four nodes of a Slurm cluster", ("sbatch",), True),
+    "slurm-nodes": Target(
+        "slurm_many_nodes.sh",
+        "four nodes of a Slurm cluster, for one run or a sweep",
+        ("sbatch",),
+        train="--tracking.runs runs --tracking.run-id @{name} --hosts.cluster auto",
+        sweep="--out sweeps/@{name}",
+    ),
     "kubernetes": Target(
-        "kubernetes_jobset.yaml", "a sweep over four hosts of Kubernetes", ("kubectl", "apply", "--filename"), True
+        "kubernetes_jobset.yaml",
+        "four hosts of Kubernetes, for one run or a sweep",
+        ("kubectl", "apply", "--filename"),
+        train="--tracking.runs /runs --tracking.run-id @{name} --hosts.coordinator @{name}-worker-0-0.@{name}:1234 "
+        "--hosts.processes 4 --hosts.process $JOB_COMPLETION_INDEX",
+        sweep="--out /runs/@{name}",
     ),
 }
 
@@ -78,7 +91,7 @@ def render(target: str, what: str, arguments: Sequence[str], out: Path) -> Job:
 
     Args:
         target: a key of `TARGETS`.
-        what: an experiment, or a sweep file where the target takes one.
+        what: an experiment, or a sweep file (.yaml) where the target has several hosts.
         arguments: further words of the command that runs there.
         out: folder for the file.
 
@@ -88,15 +101,21 @@ def render(target: str, what: str, arguments: Sequence[str], out: Path) -> Job:
     """
     if target not in TARGETS:
         raise ConfigError(f"There is no target {target!r}. {nearest(target, TARGETS)}")
-    chosen = TARGETS[target]
-    if chosen.sweeps:
+    chosen, sweep = TARGETS[target], Path(what).suffix in (".yaml", ".yml")
+    if sweep and not chosen.sweep:
+        several = ", ".join(name for name, other in TARGETS.items() if other.sweep)
+        raise ConfigError(f"{target} takes an experiment, and {what} is a sweep file; {several} take one.")
+    if sweep:
         read_sweep(Path(what))
     else:
         experiments.load(what)
     name = re.sub(r"[^a-z0-9-]+", "-", Path(what).stem.lower()).strip("-")[:40]
     words = " ".join(shlex.quote(word) for word in arguments)
     template = (TEMPLATES / chosen.file).read_text()
-    text = _Template(template).substitute(name=name, experiment=shlex.quote(what), arguments=words)
+    given = {"name": name, "experiment": shlex.quote(what), "arguments": words}
+    command = f"sweep @{{experiment}} {chosen.sweep}" if sweep else f"train @{{experiment}} {chosen.train}"
+    given["command"] = _Template(f"{command} @{{arguments}}").substitute(given)
+    text = _Template(template).substitute(given)
     path = out / f"{name}-{target}{Path(chosen.file).suffix}"
     write_atomic(path, text)
     checked, unchecked = _check(chosen, path, text)

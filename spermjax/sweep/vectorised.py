@@ -27,7 +27,7 @@ from spermjax.sweep.local import Stopped
 from spermjax.sweep.trial import Watch, configure, end, leased
 from spermjax.sweep.worker import count, prepare, wait_for_others
 from spermjax.tracking import Tracker, open_trackers
-from spermjax.train.checkpoints import Checkpoints
+from spermjax.train.checkpoints import Checkpoints, Elsewhere
 from spermjax.train.interruption import interruptible
 from spermjax.train.loop import Evaluate, Observer, locate
 from spermjax.train.optim import optimizer_of
@@ -77,7 +77,7 @@ class Lane:
     run: Run
     files: contextlib.ExitStack
     tracker: Tracker
-    checkpoints: Checkpoints
+    checkpoints: Checkpoints | Elsewhere
     observer: Observer
     batches: grain.DatasetIterator
     tell: Tell

@@ -11,7 +11,7 @@ from spermjax.tracking.tensorboard import TensorBoard
 from spermjax.tracking.tracker import Tracker, Trackers
 from spermjax.tracking.wandb import Wandb, wanted_mode
 
-__all__ = ["Tracker", "open_trackers", "read"]
+__all__ = ["Tracker", "Trackers", "open_trackers", "read"]
 
 
 def open_trackers(

@@ -16,7 +16,8 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from spermjax.errors import CheckpointError, SpermjaxError
-from spermjax.files import write_atomic
+from spermjax.files import write_atomic, writing
+from spermjax.parallel import fetch
 from spermjax.train.state import TrainState
 
 SCORE = "score"
@@ -46,6 +47,9 @@ class Checkpoints:
         ]
         if keep_every is not None:
             policies.append(preservation_policy.EveryNSteps(keep_every))
+        if not read_only:
+            with writing(self.directory):
+                self.directory.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
@@ -53,7 +57,11 @@ class Checkpoints:
                 best_fn=_score,
                 enable_async_checkpointing=False,
                 read_only=read_only,
-                create=not read_only,
+                create=False,
+                # One process of several: nobody else is to be waited for.
+                multiprocessing_options=ocp.options.MultiprocessingOptions(
+                    primary_host=jax.process_index(), active_processes={jax.process_index()}
+                ),
             ),
             item_names=("state", "meta"),
         )
@@ -71,7 +79,7 @@ class Checkpoints:
         """
         self.wait()
         # A copy: the next step takes the buffers over.
-        self._writing = self._writer.submit(self._write, jax.tree.map(np.array, state), meta, score)
+        self._writing = self._writer.submit(self._write, jax.tree.map(fetch, state), meta, score)
 
     def wait(self) -> None:
         """Returns when all is on disk.
@@ -217,6 +225,28 @@ class Checkpoints:
         actual = _checksums(self.directory / str(step))
         changed = sorted(name for name in wanted.keys() | actual.keys() if wanted.get(name) != actual.get(name))
         return f"is damaged: {changed[0]} (and {len(changed) - 1} more) changed" if changed else None
+
+
+class Elsewhere:
+    """The checkpoints of a run, in a process that leaves them to the first."""
+
+    def __init__(self) -> None:
+        self._saved: int | None = None
+
+    def save(self, state: TrainState, meta: dict[str, Any], score: float) -> None:
+        """Takes part in gathering what lies in slices."""
+        del meta, score
+        for leaf in jax.tree.leaves(state):
+            if not leaf.is_fully_replicated:
+                fetch(leaf)
+        self._saved = int(state.step)
+
+    def latest_step(self) -> int | None:
+        """Step of the last one since this process started, or None."""
+        return self._saved
+
+    def close(self) -> None:
+        """Nothing is open here."""
 
 
 def _optional(field: dataclasses.Field) -> bool:

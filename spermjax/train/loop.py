@@ -12,9 +12,10 @@ import jax
 import numpy as np
 
 from spermjax.data.pipeline import training_batches
+from spermjax.parallel import STOP, from_first, is_first, of_first, share
 from spermjax.run import Run
 from spermjax.tracking import Tracker
-from spermjax.train.checkpoints import Checkpoints
+from spermjax.train.checkpoints import Checkpoints, Elsewhere
 from spermjax.train.interruption import interruptible
 from spermjax.train.replicas import replica_difference
 from spermjax.train.session import Session
@@ -31,13 +32,13 @@ class Position:
     Attributes:
         state: on the session's devices.
         batches: the iterator that yields the next batch.
-        checkpoints: the run's.
+        checkpoints: the run's, in the process that writes them.
         step: steps taken.
     """
 
     state: TrainState
     batches: grain.DatasetIterator
-    checkpoints: Checkpoints
+    checkpoints: Checkpoints | Elsewhere
     step: int
 
 
@@ -57,29 +58,37 @@ class Outcome:
 def locate(session: Session, run: Run, step: int | None = None) -> Position:
     """Finds the newest whole checkpoint of a run, that of a step, or the run's start.
 
-    Newer checkpoints are set aside.
+    Newer checkpoints are set aside. Of several processes the first one reads, and tells the others.
 
     Raises:
         CheckpointError: checkpoints exist but all are damaged, or there is none of that step.
     """
     experiment = session.experiment
+    size = experiment.schedule.batch_size
     batches = training_batches(
         session.dataset.splits["train"],
-        experiment.schedule.batch_size,
+        size,
         experiment.seed,
         sampling=experiment.data.sampling,
         yields="index" if session.resident else "batch",
+        share=share(size, session.devices),
     )
-    checkpoints = Checkpoints(run.checkpoints, keep_every=experiment.schedule.keep_every)
-    begun = step is not None or checkpoints.latest_step() is not None
-    if begun and (restored := checkpoints.restore(session.abstract_state(), step=step, initial=session.initial_state)):
-        state, meta = restored
-        batches.set_state(meta["batches"])
+    if is_first():
+        checkpoints = Checkpoints(run.checkpoints, keep_every=experiment.schedule.keep_every)
+        begun = step is not None or checkpoints.latest_step() is not None
+        restored = None
+        if begun:
+            restored = checkpoints.restore(session.abstract_state(), step=step, initial=session.initial_state)
+        state, meta = restored or (session.initial_state(), None)
+        checkpoints.set_aside_after(int(state.step))
     else:
-        state = session.initial_state()
-    taken = int(state.step)
-    checkpoints.set_aside_after(taken)
-    return Position(session.place(state), batches, checkpoints, taken)
+        checkpoints, meta = Elsewhere(), None
+        state = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), session.abstract_state())
+    meta = from_first(lambda: meta)
+    if meta is not None:
+        batches.set_state(meta["batches"])
+    state = of_first(state)
+    return Position(session.place(state), batches, checkpoints, int(state.step))
 
 
 class Observer:
@@ -93,7 +102,7 @@ class Observer:
         tracker: takes the metrics.
     """
 
-    def __init__(self, session: Session, checkpoints: Checkpoints, evaluate: Evaluate, tracker: Tracker):
+    def __init__(self, session: Session, checkpoints: Checkpoints | Elsewhere, evaluate: Evaluate, tracker: Tracker):
         self._session, self._checkpoints = session, checkpoints
         self._evaluate, self._tracker = evaluate, tracker
         self._evaluate_each = max(1, round(session.experiment.schedule.eval_every * session.steps_per_epoch))
@@ -144,7 +153,7 @@ class Observer:
         return step % self._evaluate_each == 0 or step == self._session.total_steps
 
     def _assess(self, step: int, state: TrainState) -> float:
-        differing = replica_difference(state)
+        differing = replica_difference(self._session.everywhere(state))
         values, score = self._evaluate(self._session.whole(state.evaluated))
         self._log(step, {"train/replica_difference": float(differing), **values})
         judge_replicas(step, differing, self._checkpoints.latest_step)
@@ -158,7 +167,8 @@ class Observer:
         self._tracker.log(step, {"epoch": step / self._session.steps_per_epoch, **values})
 
     def _warn(self, title: str, text: str) -> None:
-        logging.warning("%s", text)
+        if is_first():
+            logging.warning("%s", text)
         self._tracker.alert(title, text)
 
 
@@ -183,19 +193,32 @@ def fit(
     end = session.total_steps if until is None else min(until, session.total_steps)
     observer = Observer(session, position.checkpoints, evaluate, tracker)
     pending: tuple[int, np.ndarray, dict[str, jax.Array]] | None = None
+    together, told = session.train_step.agreeing > 0, 0
+
+    def settle() -> None:
+        """Looks at the last step, if it was not yet, and hears whether any process was asked to stop."""
+        nonlocal pending, told
+        if pending is not None:
+            told = int(pending[-1].pop(STOP, 0))
+            observer.look(*pending)
+            pending = None
+
     with contextlib.closing(position.checkpoints), interruptible() as interruption:
-        while position.step < end and not interruption.signum:
+
+        def asked() -> int | None:
+            """The signal to stop: of several processes one that all have heard of, at the same step."""
+            return told if together else interruption.signum
+
+        while position.step < end and not asked():
             batch = next(position.batches)
-            position.state, metrics = session.train_step(position.state, batch)
+            position.state, metrics = session.train_step(position.state, batch, interruption.signum or 0)
             position.step += 1
-            if pending is not None:
-                observer.look(*pending)
+            settle()
             pending = (position.step, batch.index, metrics)
             if observer.rests(position.step):
-                observer.look(*pending)
-                pending = None
+                settle()
                 observer.rest(position.step, position.state, position.batches)
         if pending is not None:
-            observer.look(*pending)
+            settle()
             observer.rest(position.step, position.state, position.batches)
-    return Outcome(position.step, interruption.signum if position.step < end else None)
+        return Outcome(position.step, (asked() or None) if position.step < end else None)

@@ -23,11 +23,15 @@ from spermjax.parallel import (
     Step,
     choose_devices,
     fsdp,
+    inward,
     mesh_step,
+    outward,
+    own,
     place,
     pmap_examples,
     pmap_step,
     replicate,
+    unslice,
 )
 from spermjax.train.keys import named
 from spermjax.train.losses import class_weights
@@ -43,7 +47,7 @@ class Session:
     Attributes:
         experiment: what was asked for.
         dataset: its data, decoded.
-        devices: that share each batch.
+        devices: that share each batch, of all processes.
         model: for evaluation and explanation; pure, without a mapped axis.
         optimizer: transformation of the gradients.
         total_steps: steps in the run.
@@ -88,8 +92,12 @@ class Session:
         return place(state, self.devices, self.specs or WHOLE)
 
     def whole(self, variables: Variables) -> Variables:
-        """Variables of a placed state whole on every device, for evaluation."""
-        return variables if self.specs is None else replicate(variables, self.devices)
+        """Variables of a placed state whole on each of this process's devices, for evaluation."""
+        return inward(variables if self.specs is None else unslice(variables, self.devices))
+
+    def everywhere(self, state: TrainState) -> TrainState:
+        """A placed state as arrays on all devices, those of other processes among them."""
+        return outward(state, self.devices)
 
 
 def state_of(experiment: Experiment, variables: Variables, optimizer: optax.GradientTransformation) -> TrainState:
@@ -149,7 +157,7 @@ def build_session(experiment: Experiment, dataset: Dataset) -> Session:
         None if specs is None else specs.params,
     )
     feed = experiment.data.feed
-    resident = feed == "device" or (feed == "auto" and fits_on_device(train, devices))
+    resident = feed == "device" or (feed == "auto" and fits_on_device(train, own(devices)))
 
     def resident_step(state: TrainState, chosen: BatchIndex, stored: PackedBatch):
         return step(state, gather(stored, chosen.index))

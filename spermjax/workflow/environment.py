@@ -24,7 +24,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "devices": [f"{device.device_kind} {device.id}" for device in jax.local_devices()],
+        "devices": [f"{device.device_kind} {device.id}" for device in jax.devices()],
         "processes": jax.process_count(),
     }
 

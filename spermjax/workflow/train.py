@@ -10,18 +10,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from spermjax.config import Experiment
+from spermjax.config import Experiment, Hosts
 from spermjax.data.examples import Dataset, Examples, load
 from spermjax.data.task import Task
 from spermjax.determinism import check_backend, check_same_topology
 from spermjax.errors import DivergenceError, SpermjaxError
 from spermjax.evaluate.classification import selection_metric
 from spermjax.models.named import sized
+from spermjax.parallel import from_first, is_first, joined
 from spermjax.run import Run, create, find, read_json, write_json
-from spermjax.tracking import Tracker, open_trackers
+from spermjax.tracking import Tracker, Trackers, open_trackers
 from spermjax.train.loop import Outcome, fit, locate
 from spermjax.train.session import build_session
 from spermjax.validation import validate
+from spermjax.workflow.agreement import check_same_dataset, check_same_experiment
 from spermjax.workflow.environment import environment
 from spermjax.workflow.evaluate import evaluate
 from spermjax.workflow.explain import explain
@@ -40,6 +42,8 @@ class Interrupted(SpermjaxError):
 def train(experiment: Experiment, *, trackers: Sequence[Tracker] = ()) -> Run:
     """Trains, evaluates, explains and reports; a run of the same id goes on where it stopped.
 
+    Of several processes all train and evaluate; the first alone writes, and explains in the end.
+
     Args:
         experiment: what to run.
         trackers: are told of results after the experiment's own; what they raise ends the run.
@@ -49,35 +53,44 @@ def train(experiment: Experiment, *, trackers: Sequence[Tracker] = ()) -> Run:
         DataError: its data are missing or damaged.
         DivergenceError: a loss was not finite.
         Interrupted: by SIGTERM or SIGINT, after saving.
+        PeerError: another process of the run failed or was lost.
     """
     validate(experiment)
-    experiment = dataclasses.replace(experiment, model=sized(experiment.model))
-    dataset = load(experiment.data)
-    return _complete(create(experiment), experiment, dataset, trackers)
+    with joined(experiment.hosts):
+        experiment = dataclasses.replace(experiment, model=sized(experiment.model), hosts=Hosts())
+        check_same_experiment(experiment)
+        dataset = load(experiment.data)
+        run = Run(Path(from_first(lambda: str(create(experiment).path))))
+        outcome = _complete(run, experiment, dataset, trackers)
+    return _ended(run, outcome)
 
 
-def resume(path: Path, step: int | None = None) -> Run:
+def resume(path: Path, step: int | None = None, hosts: Hosts | None = None) -> Run:
     """Goes on with a run from its newest whole checkpoint, or that of a step, with the configuration stored in it.
 
     From an earlier step, newer checkpoints are set aside and later lines of metrics dropped.
+
+    Args:
+        path: the run folder; of several processes the first alone reads it.
+        step: of a checkpoint.
+        hosts: who the other processes are, if there are any.
 
     Raises:
         ConfigError: the folder is no run.
         CheckpointError: there is no usable checkpoint, or none of that step.
         As `train`.
     """
-    run = find(path)
-    experiment = run.experiment()
-    validate(experiment)
-    return _complete(run, experiment, load(experiment.data), (), step)
+    hosts = hosts or Hosts()
+    validate(Experiment(hosts=hosts))
+    with joined(hosts):
+        run = Run(Path(from_first(lambda: str(find(path).path))))
+        experiment = Experiment.from_dict(from_first(lambda: run.experiment().to_dict()))
+        validate(experiment)
+        outcome = _complete(run, experiment, load(experiment.data), (), step)
+    return _ended(run, outcome)
 
 
-def _complete(
-    run: Run, experiment: Experiment, dataset: Dataset, trackers: Sequence[Tracker], step: int | None = None
-) -> Run:
-    with run.lock():
-        sign(run, experiment, dataset)
-        outcome = _fit(run, experiment, dataset, trackers, step)
+def _ended(run: Run, outcome: Outcome) -> Run:
     if outcome.signum:
         raise Interrupted(
             f"Stopped by {signal.Signals(outcome.signum).name} after step {outcome.step}, which is saved. "
@@ -85,6 +98,17 @@ def _complete(
             outcome.signum,
         )
     return run
+
+
+def _complete(
+    run: Run, experiment: Experiment, dataset: Dataset, trackers: Sequence[Tracker], step: int | None = None
+) -> Outcome:
+    check_same_dataset(dataset)
+    if not is_first():
+        return _fit(run, experiment, dataset, (), step)
+    with run.lock():
+        sign(run, experiment, dataset)
+        return _fit(run, experiment, dataset, trackers, step)
 
 
 def sign(run: Run, experiment: Experiment, dataset: Dataset) -> None:
@@ -123,15 +147,17 @@ def conclude(run: Run, dataset: Dataset, tracker: Tracker) -> None:
 def _fit(run: Run, experiment: Experiment, dataset: Dataset, trackers: Sequence[Tracker], step: int | None) -> Outcome:
     session = build_session(experiment, dataset)
     position = locate(session, run, step)
-    tracker = open_trackers(
-        experiment.tracking,
-        run.path,
-        experiment.to_dict(),
-        resume_step=position.step,
-        total_steps=session.total_steps,
-        metric=f"validation/{selection_metric(dataset.task)}",
-        others=trackers,
-    )
+    tracker = Trackers(())
+    if is_first():
+        tracker = open_trackers(
+            experiment.tracking,
+            run.path,
+            experiment.to_dict(),
+            resume_step=position.step,
+            total_steps=session.total_steps,
+            metric=f"validation/{selection_metric(dataset.task)}",
+            others=trackers,
+        )
     with contextlib.ExitStack() as stack:
         stack.callback(tracker.finish)
         try:
@@ -139,7 +165,7 @@ def _fit(run: Run, experiment: Experiment, dataset: Dataset, trackers: Sequence[
         except DivergenceError as error:
             tracker.alert("Training diverged", str(error))
             raise
-        if outcome.signum is None:
+        if outcome.signum is None and is_first():
             conclude(run, dataset, tracker)
     return outcome
 

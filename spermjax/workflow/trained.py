@@ -91,7 +91,7 @@ def load_trained(path: Path, *, manual_dir: Path | None = None, data_dir: Path |
         model=model,
         variables=jax.tree.map(jnp.asarray, best.evaluated),
         step=int(best.step),
-        devices=choose_devices(None, experiment.schedule.batch_size),
+        devices=choose_devices(None, experiment.schedule.batch_size, processes=1),
     )
 
 

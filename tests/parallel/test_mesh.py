@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 from spermjax.config import Data, Model, Optim, Parallel
 from spermjax.data.batch import BatchIndex
 from spermjax.data.pipeline import gather
-from spermjax.parallel import AXIS
+from spermjax.parallel import AXIS, share
 from spermjax.parallel.fsdp import spec_of
 from spermjax.train.checkpoints import Checkpoints
 from spermjax.train.optim import kernels
@@ -22,7 +22,7 @@ WIDE = Model(patch_size=4, width=64, depth=1, heads=2, dropout=0.1)
 
 
 def session_of(mode: str, devices: int, feed: str = "stream", **optim):
-    """A session whose optimiser clips, averages, and decays kernels."""
+    """A session of so many devices in each process, whose optimiser clips, averages, and decays kernels."""
     experiment = tiny.experiment(
         model=WIDE,
         optim=Optim(**{"clip": 0.1, "ema": 0.9, **optim}),
@@ -36,7 +36,8 @@ def after(session, steps: int = 3):
     """The state after some steps, and the last metrics."""
     state, metrics = session.place(session.initial_state()), {}
     for step in range(steps):
-        batch = gather(session.dataset.splits["train"], (np.arange(16) + 16 * step) % 45)
+        index = ((np.arange(16, dtype=np.int32) + 16 * step) % 45)[share(16, session.devices)]
+        batch = BatchIndex(index) if session.resident else gather(session.dataset.splits["train"], index)
         state, metrics = session.train_step(state, batch)
     return state, {name: float(value) for name, value in metrics.items()}
 

@@ -8,14 +8,18 @@ import pytest
 import yaml
 
 from spermjax.cli import main
+from spermjax.commands.parse import parse
+from spermjax.config import Experiment
 from spermjax.errors import ConfigError, SpermjaxError
 from spermjax.sweep.launch import TARGETS, render, start
+from spermjax.validation import validate
+from spermjax.workflow.experiments import load
 
 SWEEP = str(Path(__file__).parents[2] / "experiments" / "sweeps" / "smoke.yaml")
 
 
 def rendered(target, out, *words):
-    return render(target, SWEEP if TARGETS[target].sweeps else "phantom_quickstart", words, out)
+    return render(target, SWEEP if TARGETS[target].sweep else "phantom_quickstart", words, out)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -51,6 +55,30 @@ def test_indexed_hosts_of_a_jobset(tmp_path):
     (job,) = yaml.safe_load(rendered("kubernetes", tmp_path).text)["spec"]["replicatedJobs"]
     spec = job["template"]["spec"]
     assert spec["completionMode"] == "Indexed" and spec["completions"] == spec["parallelism"] == 4
+
+
+@pytest.mark.parametrize("target", ["slurm-nodes", "kubernetes", "tpu"])
+def test_several_hosts_train_one_run(target, tmp_path):
+    """What the command line says of where they meet is an experiment's own, once the host's number is there."""
+    job = render(target, "phantom_quickstart", ("--seed", "1"), tmp_path)
+    assert job.checked or job.unchecked
+    (line,) = (line for line in job.text.splitlines() if "spermjax train" in line)
+    words = line.split("spermjax train phantom_quickstart ")[1].strip('"]').replace("$JOB_COMPLETION_INDEX", "3")
+    experiment = parse(Experiment, words.split(), "train", default=load("phantom_quickstart"))
+    validate(experiment)
+    assert experiment.seed == 1 and experiment.tracking.run_id == "phantom-quickstart"
+    hosts = experiment.hosts
+    if target == "kubernetes":
+        spec = yaml.safe_load(job.text)["spec"]["replicatedJobs"][0]["template"]["spec"]
+        assert (hosts.processes, hosts.process) == (spec["completions"], 3)
+        assert hosts.coordinator == "phantom-quickstart-worker-0-0.phantom-quickstart:1234"
+    else:
+        assert hosts.cluster == "auto"
+
+
+def test_a_sweep_is_refused_where_there_is_one_host(tmp_path):
+    with pytest.raises(ConfigError, match=r"gpu8 takes an experiment.*slurm-nodes, kubernetes take one"):
+        render("gpu8", SWEEP, (), tmp_path)
 
 
 def test_words_that_a_shell_would_split_stay_together(tmp_path):

@@ -52,7 +52,9 @@ def test_slurm_engine_runs_trials_as_jobs_of_an_array(tmp_path):
     assert scripts and all("#SBATCH --array=0-1%2" in script.read_text() for script in scripts)
 
 
-@pytest.mark.parametrize(("target", "what"), [("slurm", "phantom_quickstart"), ("slurm-nodes", SWEEP)])
+@pytest.mark.parametrize(
+    ("target", "what"), [("slurm", "phantom_quickstart"), ("slurm-nodes", SWEEP), ("slurm-nodes", "phantom_quickstart")]
+)
 def test_slurm_accepts_the_rendered_scripts(tmp_path, target, what):
     job = render(target, what, (), tmp_path)
     assert "sbatch --test-only accepts it" in job.checked and not job.unchecked
