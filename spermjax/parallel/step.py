@@ -38,12 +38,14 @@ class Step:
             signum: the signal that asked this process to stop; of several processes, all
                 find the greatest under `STOP` in the metrics.
         """
-        given = (batch, np.full(self.agreeing, signum, np.int32)) if self.agreeing else batch
-        return self.function(state, self.split(given), *self.resident)
+        return self.function(state, self._given(batch, signum), *self.resident)
 
     def lower(self, state: Any, batch: Any) -> jax.stages.Lowered:
         """The program for these arguments, not yet compiled."""
-        return self.function.lower(state, self.split(batch), *self.resident)
+        return self.function.lower(state, self._given(batch, 0), *self.resident)
+
+    def _given(self, batch: Any, signum: int) -> Any:
+        return self.split((batch, np.full(self.agreeing, signum, np.int32)) if self.agreeing else batch)
 
 
 def agreeing(step: Callable) -> Callable:

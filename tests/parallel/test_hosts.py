@@ -26,17 +26,23 @@ pytestmark = pytest.mark.multiprocess
 ROOT = Path(__file__).parents[2]
 
 
-def start(what: str, folder: Path, *more: str, processes=(0, 1), **environment: str) -> list[subprocess.Popen]:
-    """Starts processes that meet at a free port, each with two devices."""
+def start(
+    what: str, folder: Path, *more: str, processes=(0, 1), slurm: bool = False, **environment: str
+) -> list[subprocess.Popen]:
+    """Starts processes that meet at a free port, each with two devices; or that Slurm's variables tell where to."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+        port = free.getsockname()[1]
     flags = " ".join(("--xla_force_host_platform_device_count=2", *FLAGS[1:]))
     environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), **environment}
+    if slurm:
+        environment |= {"SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
+        environment |= {"SLURM_LOCALID": "0", "JAX_COORDINATOR_PORT": str(port)}
+    address = f"127.0.0.1:{port}"
     return [
         subprocess.Popen(
             [sys.executable, "-m", "tests.parallel.worker", what, address, str(process), str(folder), *more],
-            env=environment,
+            env=environment | ({"SLURM_PROCID": str(process)} if slurm else {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -181,8 +187,11 @@ def test_processes_that_want_different_things_are_refused(tmp_path):
         assert "The options of process 1 are not those of process 0: optim.learning_rate differ" in said
 
 
-def test_processes_leave_together_when_all_is_done(tmp_path):
-    succeed(start("sums", tmp_path))
+@pytest.mark.parametrize("slurm", [False, True])
+def test_processes_find_each_other_and_leave_together(tmp_path, slurm):
+    """By address, and by what Slurm tells its tasks; `sums` asks for the sum over all four devices."""
+    succeed(start("sums", tmp_path, slurm=slurm))
+    assert {path.name for path in tmp_path.iterdir()} == {"summed-0", "summed-1"}
 
 
 def test_a_coordinator_that_does_not_answer_is_named(tmp_path):

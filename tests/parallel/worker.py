@@ -78,9 +78,10 @@ def sums(hosts: Hosts, folder: Path, victim: str = "none", how: str = "") -> Non
         summed = jax.pmap(lambda x: jax.lax.psum(x, AXIS), axis_name=AXIS)
         for number in range(200 if victim != "none" else 3):
             assert np.asarray(summed(np.ones(2)))[0] == 4
-            (folder / f"summed-{hosts.process}").write_text("")
-            if number == 2 and victim == str(hosts.process):
-                while not (folder / f"summed-{1 - hosts.process}").exists():
+            me = jax.process_index()
+            (folder / f"summed-{me}").write_text("")
+            if number == 2 and victim == str(me):
+                while not (folder / f"summed-{1 - me}").exists():
                     time.sleep(0.1)
                 if how == "kill":
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -99,13 +100,13 @@ def differ(hosts: Hosts, folder: Path) -> None:
 
 if __name__ == "__main__":
     what, address, process, place, *more = sys.argv[1:]
-    asked = Hosts(
-        coordinator=address,
-        processes=2,
-        process=int(process),
-        start_within=float(os.environ.get("START_WITHIN", 240)),
-        lost_after=float(os.environ.get("LOST_AFTER", 120)),
-    )
+    seconds = {
+        "start_within": float(os.environ.get("START_WITHIN", 240)),
+        "lost_after": float(os.environ.get("LOST_AFTER", 120)),
+    }
+    asked = Hosts(coordinator=address, processes=2, process=int(process), **seconds)
+    if "SLURM_JOB_ID" in os.environ:
+        asked = Hosts(cluster="auto", **seconds)
     try:
         sys.exit({"steps": steps, "train": train, "sums": sums, "differ": differ}[what](asked, Path(place), *more))
     except SpermjaxError as error:
