@@ -3,9 +3,8 @@
 import contextlib
 import dataclasses
 import logging
-import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import grain
@@ -130,11 +129,6 @@ def run(folder: Folder, at_once: int | None, say: Callable[[str], None]) -> None
     """
     check(folder, at_once)
     prepare(folder)
-    with _compiled_once():
-        _run(folder, at_once, say)
-
-
-def _run(folder: Folder, at_once: int | None, say: Callable[[str], None]) -> None:
     storage, owner = studies.open_storage(folder.storage), studies.identity()
     while True:
         study = studies.load(folder.sweep, folder.study_name, storage)
@@ -170,21 +164,6 @@ def check(folder: Folder, at_once: int | None) -> None:
         problems.append("TPE learns from trials that are over; say with --workers how many to train at once")
     if problems:
         raise ConfigError("\n".join(problems))
-
-
-@contextlib.contextmanager
-def _compiled_once() -> Iterator[None]:
-    """Keeps compiled programs for the duration: trials of one sweep are evaluated and explained by the same ones."""
-    if jax.config.jax_compilation_cache_dir:
-        yield
-        return
-    with tempfile.TemporaryDirectory(prefix="spermjax-compiled-") as folder:
-        jax.config.update("jax_compilation_cache_dir", folder)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-        try:
-            yield
-        finally:
-            jax.config.update("jax_compilation_cache_dir", None)
 
 
 def groups(claimed: Iterable[Claimed]) -> list[list[Claimed]]:
