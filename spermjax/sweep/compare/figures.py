@@ -48,10 +48,12 @@ def learning_curves(comparison: Comparison) -> Markup | None:
             axes.plot(epochs, mean, color=colour(place), marker="o", markersize=3, label=variant)
             low, high = ([bound(points[epoch]) for epoch in epochs] for bound in (min, max))
             axes.fill_between(epochs, low, high, color=colour(place), alpha=0.12, linewidth=0)
+        if not drawn:
+            return None
         axes.set_xlabel("epoch")
         axes.set_title(words.title(comparison.metrics[0]))
         axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-        return inline(figure, "learning curves") if drawn else None
+        return inline(figure, "learning curves")
 
 
 def parallel_coordinates(comparison: Comparison) -> Markup | None:
