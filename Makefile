@@ -5,11 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test lint docs lock clean
+.PHONY: help quickstart test test-references lint docs lock clean
 
 help:
 	@echo "make quickstart  install into .venv, train the default experiment, print where its report is"
 	@echo "make test        install into .venv, run all tests"
+	@echo "make test-references  install PyTorch and the libraries that explanations are compared with, ask them"
 	@echo "make lint        ruff and pyright"
 	@echo "make docs        build the documentation into site/"
 	@echo "make lock        renew the version lock"
@@ -28,6 +29,10 @@ quickstart: $(BIN)/spermjax
 
 test: $(BIN)/pytest
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-references: $(BIN)/pytest
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[references]'
+	$(BIN)/python -m pytest tests/references tests/models tests/train/test_losses.py
 
 lint: $(BIN)/pytest
 	$(BIN)/ruff check .
