@@ -149,6 +149,7 @@ def short_runs(count: int) -> list[dict[str, float]]:
             tracker = Jsonl(run.path, resume_step=0)
             fit(session, locate(session, run), evaluate, tracker)
             tracker.finish()
+        jax.clear_caches()
         tenths.add(time.perf_counter() - begun)
     return tenths.rows
 

@@ -56,6 +56,10 @@ def work(path: Path, *, most: int | None = None, say: Callable[[str], None] = pr
                 break
             continue
         ended = run_trial(folder.sweep, folder.base, study, trial, owner, path)
+        import jax  # heavy, and told by its environment where programs are kept
+
+        # Each program takes memory maps, of which a process may have 65530.
+        jax.clear_caches()
         say(f"trial {trial.number} of {count(study)}: {ended}")
         done += 1
     return done
