@@ -147,4 +147,4 @@ def init_variables(model: nn.Module, key: jax.Array, image_size: int) -> dict[st
 @functools.partial(jax.jit, static_argnums=0)
 def _initial(model: nn.Module, key: jax.Array, images: jax.Array) -> dict[str, Any]:
     """Compiled once for all equal models, as those of a sweep's seeds."""
-    return model.init(key, images)
+    return dict(model.init(key, images))

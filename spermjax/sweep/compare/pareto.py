@@ -34,7 +34,7 @@ def unbeaten(values: Float[np.ndarray, "points objectives"]) -> Bool[np.ndarray,
     """Points that no other equals or exceeds in all objectives and exceeds in one (Pareto); higher is better."""
     at_least = (values[:, None] >= values[None]).all(-1)
     above = (values[:, None] > values[None]).any(-1)
-    return ~(at_least & above).any(0)
+    return ~np.any(at_least & above, axis=0)
 
 
 def objectives_of(words: Sequence[str]) -> tuple[Objective, ...]:
