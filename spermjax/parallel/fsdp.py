@@ -41,10 +41,13 @@ def gather(shards: Any, specs: Any) -> Any:
 
 
 def gathered_again(function: Callable) -> Callable:
-    """The function, gathering parameters anew in the backward pass instead of keeping them whole until then."""
+    """The function, gathering parameters anew in the backward pass instead of keeping them whole until then.
+
+    Nor are they kept in another shape or type.
+    """
 
     def kept(primitive: Any, *_: Any, **__: Any) -> bool:
-        return primitive.name != "all_gather"
+        return primitive.name not in ("all_gather", "reshape", "convert_element_type")
 
     return jax.checkpoint(function, policy=kept)
 

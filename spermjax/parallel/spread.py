@@ -46,9 +46,9 @@ def outward(tree: Any, devices: Sequence[jax.Device]) -> Any:
     return jax.tree.map(view, tree)
 
 
-def fetch(x: jax.Array) -> np.ndarray:
+def fetch(x: jax.Array | np.ndarray) -> np.ndarray:
     """A copy on the host of a whole array; one that lies in slices on several processes is gathered by all of them."""
-    if x.is_fully_addressable or x.is_fully_replicated:
+    if isinstance(x, np.ndarray) or x.is_fully_addressable or x.is_fully_replicated:
         return np.array(x)
     return np.asarray(multihost_utils.process_allgather(x, tiled=True))
 

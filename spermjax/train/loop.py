@@ -193,7 +193,7 @@ def fit(
     end = session.total_steps if until is None else min(until, session.total_steps)
     observer = Observer(session, position.checkpoints, evaluate, tracker)
     pending: tuple[int, np.ndarray, dict[str, jax.Array]] | None = None
-    together, told = session.train_step.agreeing > 0, 0
+    together, told = jax.process_count() > 1, 0
 
     def settle() -> None:
         """Looks at the last step, if it was not yet, and hears whether any process was asked to stop."""

@@ -51,7 +51,7 @@ def spiking(on_spike: str, tmp_path, values=(1e3,)):
     session = build_session(experiment, tiny.dataset())
     inner, steps = session.train_step, iter(range(1, 10_000))
 
-    def train_step(state, batch):
+    def train_step(state, batch, signum=0):
         at = next(steps) - SPIKE
         if not 0 <= at < len(values):
             return inner(state, batch)
@@ -93,7 +93,7 @@ def test_a_skipped_step_changes_nothing_and_lowers_the_rate_for_a_while(tmp_path
     before = {}
     inner = session.train_step
 
-    def noting(state, batch):
+    def noting(state, batch, signum=0):
         before[int(state.step) + 1] = np.asarray(state.params["head"]["kernel"]).copy()
         return inner(state, batch)
 
@@ -174,7 +174,7 @@ def test_diverged_replicas_end_training_and_nothing_is_saved(tmp_path):
     position = locate(session, run)
     inner = session.train_step
 
-    def train_step(state, batch):
+    def train_step(state, batch, signum=0):
         if int(state.step) == 4:
             state = dataclasses.replace(state, params=altered(state.params, 1, 20))
         return inner(state, batch)
