@@ -30,6 +30,7 @@ FEW, MANY = (
     for count in (25, 200)
 )
 ARRAYS = {"a/kernel": np.arange(12, dtype=np.float32).reshape(3, 4), "b": np.ones(5, np.float16), "c": np.array(2.0)}
+ADDRESSABLE = 1 << 47
 MOST_BYTES = 8 << 20
 """What a reader may allocate for a file of a few hundred bytes, whatever that claims."""
 
@@ -74,14 +75,17 @@ def read(path, content: bytes) -> dict[str, np.ndarray] | None:
     """What a reader makes of a file, if not the one error; it allocates little."""
     path.write_bytes(content)
     tracemalloc.start()
+    tracemalloc.reset_peak()
     try:
         return read_weights(path)
     except DataError as error:
         assert str(path) in str(error)
         return None
     finally:
-        assert tracemalloc.get_traced_memory()[1] < MOST_BYTES
+        peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
+        # More than a process can address is a miscount, seen after other tests in one process.
+        assert peak < MOST_BYTES or peak > ADDRESSABLE
 
 
 @MANY
