@@ -54,7 +54,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    """Refuses an array that claims more than its part of the file holds, before room is made for it.
+    """Refuses an array that claims more than its part of the file holds, or less than nothing, before room is made.
 
     Raises:
         ValueError: it does.
@@ -63,6 +63,8 @@ def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         raise ValueError(f"{member.filename} is packed in a way that NumPy doesn't use")
     with archive.open(member) as file:
         shape, _, dtype = _header(file)
+    if any(side < 0 for side in shape):  # NumPy multiplies them, and may come to room that nobody has.
+        raise ValueError(f"{member.filename} claims the shape {shape}")
     claimed = math.prod(shape) * dtype.itemsize
     if claimed > member.file_size:
         raise ValueError(f"{member.filename} claims {claimed} bytes and holds {member.file_size}")

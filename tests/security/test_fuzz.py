@@ -30,7 +30,6 @@ FEW, MANY = (
     for count in (25, 200)
 )
 ARRAYS = {"a/kernel": np.arange(12, dtype=np.float32).reshape(3, 4), "b": np.ones(5, np.float16), "c": np.array(2.0)}
-ADDRESSABLE = 1 << 47
 MOST_BYTES = 8 << 20
 """What a reader may allocate for a file of a few hundred bytes, whatever that claims."""
 
@@ -75,7 +74,6 @@ def read(path, content: bytes) -> dict[str, np.ndarray] | None:
     """What a reader makes of a file, if not the one error; it allocates little."""
     path.write_bytes(content)
     tracemalloc.start()
-    tracemalloc.reset_peak()
     try:
         return read_weights(path)
     except DataError as error:
@@ -84,8 +82,7 @@ def read(path, content: bytes) -> dict[str, np.ndarray] | None:
     finally:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        # More than a process can address is a miscount, seen after other tests in one process.
-        assert peak < MOST_BYTES or peak > ADDRESSABLE
+        assert peak < MOST_BYTES
 
 
 @MANY
@@ -104,6 +101,7 @@ def test_npz_of_any_bytes(tmp_path, content):
     st.binary(max_size=64),
 )
 @example([1 << 40], "<f4", False, (1, 0), zipfile.ZIP_STORED, bytes(16))
+@example([-1, 1 << 57, 127], "<f4", False, (1, 0), zipfile.ZIP_STORED, b"")
 @example([], "|O", False, (1, 0), zipfile.ZIP_STORED, b"cos\nsystem\n(S'true'\ntR.")
 def test_npz_headers_that_lie(tmp_path, shape, dtype, fortran, version, compression, data):
     header = repr({"descr": dtype, "fortran_order": fortran, "shape": tuple(shape)}).encode() + b"\n"
