@@ -14,6 +14,12 @@ def close_to_maximum(actual, expected, tolerance=1e-5):
     np.testing.assert_allclose(np.asarray(actual), expected, rtol=0, atol=tolerance * np.nanmax(np.abs(expected)))
 
 
+def stored(archive, start):
+    """The array whose key starts so; keys end in the reference's settings, or in the shape of their arrays."""
+    [key] = [key for key in archive if key.startswith(start)]
+    return archive[key]
+
+
 class ForeignBlock(nn.Module):
     """Single-purpose attention block that only fills the contract."""
 

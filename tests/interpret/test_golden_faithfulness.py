@@ -1,14 +1,17 @@
 """Witness: Quantus, pytorch-grad-cam, Captum, RISE's and SaCo's own code, through the numbers in `golden/`."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from spermjax.interpret.methods import METHODS
-from spermjax.interpret.metrics import faithfulness, imputation, road, robustness, sanity, similarity, subsets
+from spermjax.interpret.metrics import faithfulness, imputation, removal, road, robustness, sanity, similarity, subsets
 from spermjax.interpret.model import FunctionModel, probability, select
-from tests.interpret.support import close_to_maximum
+from tests.interpret.support import close_to_maximum, stored
 
 pytestmark = pytest.mark.golden
 
@@ -150,8 +153,7 @@ def test_iterative_removal_of_features(case):
     clean = probability(model.model.apply(model.variables, model.images), model.targets)
     shares = np.asarray(1 - fell / clean)
     value = [count - np.trapezoid(shares[:count, example]) for example, count in enumerate(counts)]
-    key = next(key for key in expected if key.startswith("quantus.IROF"))
-    np.testing.assert_allclose(value, expected[key], rtol=1e-4)
+    np.testing.assert_allclose(value, stored(expected, "quantus.IROF"), rtol=1e-4)
 
 
 @pytest.mark.parametrize("order", ["morf", "lerf"])
@@ -243,6 +245,51 @@ def test_faithfulness_estimate(case):
     np.testing.assert_allclose(similarity.pearson(sums.T, fell.T), reference, atol=1e-5)
 
 
+def as_quantus_draws(sets, features):
+    """The stored sets are those of its seed alone; it draws a number for each image, too, before it blackens a set."""
+    runs, images, size = sets.shape
+    for seed in range(2**16):
+        random = np.random.RandomState(seed)
+        if (random.choice(features, size, replace=False) == sets[0, 0]).all():
+            break
+    else:
+        return sets
+    random = np.random.RandomState(seed)
+    drawn = np.empty_like(sets)
+    for run in range(runs):
+        drawn[run] = [random.choice(features, size, replace=False) for _ in range(images)]
+        random.uniform(size=images)
+    return drawn
+
+
+def test_faithfulness_correlation(case):
+    """Random sets of values, each blackened alone."""
+    model, expected, gradients = case
+    images, flat, _ = by_value(model.images, gradients)
+    drawn = as_quantus_draws(stored(expected, "faithcorr_subsets").astype(np.int64), flat.shape[1])
+    removed = np.zeros((*drawn.shape[:2], flat.shape[1]), bool)
+    np.put_along_axis(removed, drawn, True, axis=2)
+    fell, sums = fall_and_sums(model, images, flat, removed, replacement=darkest(images))
+    reference = stored(expected, "quantus.FaithfulnessCorrelation")
+    np.testing.assert_allclose(similarity.pearson(sums.T, fell.T), reference, atol=1e-5)
+
+
+def test_blur(case):
+    """RISE's kernel folds back the Gaussian's tails that reach beyond it; ours cuts them off."""
+    _, expected, _ = case
+    reference = expected["rise_gkern11_5_2d"]
+    assert reference.shape == (removal.BLUR_SIZE_PX,) * 2
+    impulse = np.zeros_like(reference, np.float64)
+    impulse[tuple(side // 2 for side in impulse.shape)] = 1.0
+    gaussian = functools.partial(scipy.ndimage.gaussian_filter, impulse, removal.BLUR_SIGMA_PX)
+    np.testing.assert_allclose(gaussian(mode="reflect"), reference, rtol=1e-5)
+    # A border as wide as the kernel, so that repeated pixels are black.
+    border = removal.BLUR_SIZE_PX
+    ours = removal.blur(jnp.pad(jnp.asarray(impulse, jnp.float32), border)[None, ..., None])
+    cut = gaussian(mode="constant")
+    np.testing.assert_allclose(ours[0, border:-border, border:-border, 0], cut / cut.sum(), rtol=1e-5)
+
+
 METHOD_OF = {"chefer": "chefer2021b", "raw_attn": "raw_attention"}
 
 
@@ -250,9 +297,11 @@ METHOD_OF = {"chefer": "chefer2021b", "raw_attn": "raw_attention"}
 def test_maps_under_cascading_randomisation(case, golden, golden_data, name):
     """Stage by stage the parameters of a second model take the place of the first one's."""
     model, _, _ = case
-    expected = golden_data("randomisation_cls_to_rand.npz")[f"{name}_maps"]
+    kept = golden_data("randomisation_cls_to_rand.npz")
+    expected = kept[f"{name}_maps"]
     groups = sanity.stages(model.model, model.variables, model.images)
-    assert [group[0].startswith(("head", "norm", "block", "stem")) for group in groups] == [True] * (len(expected) - 1)
+    of_timm = [str(stage).replace("blocks.", "block_").replace("embed", "stem") for stage in kept["stages"][1:]]
+    assert [group[0] for group in groups] == of_timm
 
     def explain(variables, images, targets, parts):
         return METHODS[METHOD_OF[name]].native(model.model, variables, images, targets)
@@ -271,8 +320,7 @@ def test_maps_under_cascading_randomisation(case, golden, golden_data, name):
 def perturbations(case):
     """Stored by the reference in normalised units."""
     _, expected, _ = case
-    stored = next(value for key, value in expected.items() if key.startswith("stored_perturbations"))
-    return jnp.moveaxis(jnp.asarray(stored, jnp.float32), 2, -1)
+    return jnp.moveaxis(jnp.asarray(stored(expected, "stored_perturbations"), jnp.float32), 2, -1)
 
 
 @pytest.mark.parametrize("scaled", [False, True])
@@ -302,7 +350,7 @@ def test_max_sensitivity(case, perturbations):
 
 def test_similarity_under_randomisation(golden_data):
     """Spearman, Pearson and SSIM of each cascade stage's map with the original's; NaN where a map is constant."""
-    stored = golden_data("randomisation_cls_to_rand.npz")
+    kept = golden_data("randomisation_cls_to_rand.npz")
 
     @jax.jit
     def compare(maps):
@@ -318,12 +366,12 @@ def test_similarity_under_randomisation(golden_data):
         return {name: value.reshape(maps.shape[:2]) for name, value in values.items()}
 
     for method in ("chefer", "gradcam_raw", "raw_attn", "saliency"):
-        for name, ours in compare(jnp.asarray(stored[f"{method}_maps"], jnp.float32)).items():
-            reference = stored[f"{method}_{name}"]
+        for name, ours in compare(jnp.asarray(kept[f"{method}_maps"], jnp.float32)).items():
+            reference = kept[f"{method}_{name}"]
             defined = np.isfinite(ours) & np.isfinite(reference)
             assert defined.any()
             ours = np.asarray(ours)
             np.testing.assert_allclose(ours[defined], reference[defined], atol=2e-4, err_msg=f"{method} {name}")
-    maps = jnp.asarray(stored["saliency_maps"], jnp.float32)
+    maps = jnp.asarray(kept["saliency_maps"], jnp.float32)
     ours = jax.jit(lambda m: jax.vmap(lambda stage: similarity.ssim(m[0], stage))(m))(maps)
-    np.testing.assert_allclose(ours, stored["saliency_ssim_skimage_win7_datarange1_minmax"], atol=1e-4)
+    np.testing.assert_allclose(ours, kept["saliency_ssim_skimage_win7_datarange1_minmax"], atol=1e-4)

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spermjax.interpret.grid import coverage
+from spermjax.interpret.grid import class_row, coverage, paint_patches, plane
 from spermjax.interpret.metrics import attention, complexity, localisation, overlap, ranking
 from spermjax.interpret.metrics.faithfulness import area_under, curve
 from spermjax.interpret.model import probability
-from tests.interpret.support import close_to_maximum
+from tests.interpret.support import close_to_maximum, stored
 
 pytestmark = pytest.mark.golden
 
@@ -86,6 +86,18 @@ def test_localisation(golden_data, pairs, key):
     assert compared >= 9
 
 
+def test_the_first_maximum_is_where_the_reference_points(golden_data, pairs):
+    """A mask of that pixel alone is hit; a constant map points nowhere."""
+    names, maps, _ = pairs
+    expected = golden_data("metrics_localisation.json")
+    places = np.array([expected[name]["argmax_yx(first)"] for name in names])
+    masks = np.zeros(maps.shape, bool)
+    masks[np.arange(len(maps)), places[:, 0], places[:, 1]] = True
+    constant = np.asarray(maps.max((1, 2)) == maps.min((1, 2)))
+    hits = jax.jit(jax.vmap(localisation.pointing_game))(maps, masks)
+    np.testing.assert_array_equal(hits, np.where(constant, np.nan, 1.0))
+
+
 @pytest.mark.parametrize("key", OF_THE_MAP)
 def test_complexity(golden_data, pairs, key):
     names, maps, _ = pairs
@@ -135,12 +147,8 @@ def test_attention_statistics(golden, golden_data, name):
     spec = model.model.attention_spec(model.images.shape[1:3])
     masks = golden_data("batch.npz")["part_masks"].transpose(0, 2, 3, 1).astype(bool)
 
-    def find(start):
-        """Keys end in the shape of their arrays."""
-        return next(value for key, value in expected.items() if key.startswith(start))
-
     patch_px = model.images.shape[1] // spec.grid[0]
-    close_to_maximum(attention.patch_distances(spec) * patch_px, find("patch_distance_px"))
+    close_to_maximum(attention.patch_distances(spec) * patch_px, expected["patch_distance_px"])
     ours = {
         "mean_distance_px_renorm(L,B,H)": attention.mean_distance(weights, spec) * patch_px,
         "entropy_nats_all_queries(L,B,H)": attention.entropy(weights),
@@ -150,11 +158,23 @@ def test_attention_statistics(golden, golden_data, name):
     close_to_maximum(unnormalised, expected[f"{name}/mean_distance_px_unnorm(L,B,H)"])
     if spec.reads == "class_token":
         covered = coverage(masks, spec.grid)
-        close_to_maximum(covered.reshape(len(masks), -1, masks.shape[-1]).swapaxes(1, 2), find("patch_fraction"))
+        close_to_maximum(
+            covered.reshape(len(masks), -1, masks.shape[-1]).swapaxes(1, 2), stored(expected, "patch_fraction")
+        )
         ours |= {
             "cls_entropy_nats_patches_renorm(L,B,H)": attention.class_row_entropy(weights, spec),
             "cls_to_prefix_mass(L,B,H)": attention.prefix_mass(weights, spec),
             "part_budget_cls(L,B,H,P)": attention.part_budget(weights, spec, covered),
         }
+        rows = class_row(weights, spec)
+        shares = paint_patches(
+            (rows / rows.sum(-1, keepdims=True)).reshape(-1, rows.shape[-1]), spec.grid, plane(masks)
+        )
+        shares = shares.reshape(*rows.shape[:-1], *plane(masks)) / patch_px**2
+        by_pixel = np.einsum("lbhyx,byxp->lbhp", shares, masks)
+        same = np.allclose(by_pixel, ours["part_budget_cls(L,B,H,P)"], atol=1e-6)
+        assert same == expected[f"{name}/part_budget_pixelnearest==same"]
     for key, value in ours.items():
         close_to_maximum(value, expected[f"{name}/{key}"])
+    mean = golden_data("info.json")[f"attn_entropy_mean/{name}"]
+    np.testing.assert_allclose(ours["entropy_nats_all_queries(L,B,H)"].mean(), mean, rtol=1e-5)

@@ -31,7 +31,12 @@ def test_rise(golden, golden_data):
 def test_exact_patch_shapley(golden_data):
     pixel_maps = golden_data("pixelmaps.npz")
     values = jnp.asarray(pixel_maps["shapley16/coalition_values_f32"])[None]
-    close_to_maximum(shapley(values)[0], pixel_maps["shapley16/own:shapley"])
+    exact = shapley(values)[0]
+    close_to_maximum(exact, pixel_maps["shapley16/own:shapley"])
+    info = golden_data("info.json")
+    close_to_maximum([exact.min(), exact.max()], info["shapley16_range"])
+    farthest = jnp.abs(pixel_maps["shapley16/ref:captum_kernelshap_4000"] - exact).max()
+    np.testing.assert_allclose(farthest, info["kernelshap4000_vs_exact_maxabs"], atol=1e-5 * exact.max())
 
 
 def test_kernel_shap_is_as_near_the_exact_values_as_captum(golden_data):

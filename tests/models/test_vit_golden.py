@@ -28,6 +28,13 @@ def test_logits_attention_and_residual_stream(assets, name):
     assert model.attention_spec(images(golden).shape[1:3]).prefix == expected["num_prefix_tokens"]
 
 
+def test_images_reach_the_model_as_the_reference_normalised_them(assets):
+    batch = np.load(assets / "golden" / "data" / "batch.npz")
+    model, _ = model_and_variables(assets / "golden", "cls")
+    normalised = (images(assets / "golden") - np.asarray(model.mean)) / np.asarray(model.std)
+    close(normalised.transpose(0, 3, 1, 2), batch["x_nchw"])
+
+
 @pytest.mark.parametrize("file", ["cls.augreg.npz", "cls.bigvision.npz", "rand.augreg.npz", "gap.bigvision.npz"])
 def test_every_format_gives_the_same_parameters(assets, file):
     name, suffix = file.split(".", 1)

@@ -37,40 +37,36 @@ def _norm(tree):
     return float(jnp.sqrt(sum(jnp.square(leaf).sum() for leaf in jax.tree.leaves(tree))))
 
 
+def _published_gradient(model, variables, x):
+    """The published code adds 1e-11 to a probability before its logarithm; ours takes the log-softmax, without."""
+
+    def total(images):
+        return jnp.log(jax.nn.softmax(model.apply(variables, images)) + 1e-11).sum()
+
+    return jax.grad(total)(x)
+
+
 @pytest.mark.golden
-def test_right_for_the_right_reasons(case):
+@pytest.mark.parametrize(
+    ("key", "gradient_of"),
+    [("rrr_logsoftmax", losses.log_probability_gradient), ("rrr_repo_eps1e-11", _published_gradient)],
+)
+def test_right_for_the_right_reasons(case, key, gradient_of):
     model, variables, x, _, head, expected = case
     std = np.asarray(model.std)
 
     @jax.jit
     def loss(params):
-        gradient = losses.log_probability_gradient(model, {"params": params}, x) * std
+        gradient = gradient_of(model, {"params": params}, x) * std
         return losses.squared_gradient_outside(gradient, head).sum(), gradient
 
     (value, gradient), slopes = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
-    close_to_maximum(gradient, expected["rrr_logsoftmax/input_grad"].transpose(0, 2, 3, 1), 1e-4)
-    np.testing.assert_allclose(value, expected["rrr_logsoftmax/value"], rtol=1e-4)
-    np.testing.assert_allclose(
-        _norm(slopes["block_0"]["attention"]["qkv"]["kernel"]), expected["rrr_logsoftmax/grad_norm_qkv0"], rtol=1e-3
-    )
-    np.testing.assert_allclose(
-        _norm(slopes["stem"]["projection"]["kernel"]), expected["rrr_logsoftmax/grad_norm_patch_embed"], rtol=1e-3
-    )
-
-
-@pytest.mark.golden
-def test_right_for_the_right_reasons_as_its_code_has_it(case):
-    """The published code adds 1e-11 to a probability before its logarithm; ours takes the log-softmax, without."""
-    model, variables, x, _, head, expected = case
-    std = np.asarray(model.std)
-
-    def total(images):
-        return jnp.log(jax.nn.softmax(model.apply(variables, images)) + 1e-11).sum()
-
-    gradient = jax.jit(jax.grad(total))(x) * std
-    close_to_maximum(gradient, expected["rrr_repo_eps1e-11/input_grad"].transpose(0, 2, 3, 1), 1e-4)
-    value = losses.squared_gradient_outside(gradient, head).sum()
-    np.testing.assert_allclose(value, expected["rrr_repo_eps1e-11/value"], rtol=1e-4)
+    close_to_maximum(gradient, expected[f"{key}/input_grad"].transpose(0, 2, 3, 1), 1e-4)
+    np.testing.assert_allclose(value, expected[f"{key}/value"], rtol=1e-4)
+    norm = _norm(slopes["block_0"]["attention"]["qkv"]["kernel"])
+    np.testing.assert_allclose(norm, expected[f"{key}/grad_norm_qkv0"], rtol=1e-3)
+    norm = _norm(slopes["stem"]["projection"]["kernel"])
+    np.testing.assert_allclose(norm, expected[f"{key}/grad_norm_patch_embed"], rtol=1e-3)
 
 
 @pytest.mark.golden

@@ -10,12 +10,13 @@ from spermjax.data.batch import Batch
 from spermjax.data.task import Task
 from spermjax.errors import ConfigError
 from spermjax.interpret.capture import capture
-from spermjax.interpret.grid import class_row
+from spermjax.interpret.grid import class_row, reader_row
 from spermjax.interpret.model import attention_spec
 from spermjax.models.attention.contract import ATTENTION, AttentionSpec
 from spermjax.parts import PARTS
 from spermjax.train.attention_losses import LOSSES
 from spermjax.train.guidance import deciding_table, guidance_loss, guidance_weight, target_parts
+from tests.interpret.support import close_to_maximum
 from tests.models.golden import images, model_and_variables
 
 GOLDEN_LOSSES = {
@@ -70,12 +71,15 @@ def test_attention_losses_reach_the_weights(assets):
     model, variables = model_and_variables(golden, "cls")
     x = images(golden)
     last = f"block_{model.depth - 1}"
+    spec = attention_spec(model, x)
+    attention = capture(model, variables, x, (ATTENTION,)).attention[-1].mean(axis=1)
+    close_to_maximum(reader_row(attention, spec), data["cls_attn_last_mean_heads(B,17)"])
 
     def every_loss(kernel):
         blocks = dict(variables["params"])
         blocks[last] = {**blocks[last], "attention": {**blocks[last]["attention"], "qkv": kernel}}
         attention = capture(model, {"params": blocks}, x, (ATTENTION,)).attention[-1]
-        row = class_row(attention.mean(axis=1), attention_spec(model, x))
+        row = class_row(attention.mean(axis=1), spec)
         share = row / row.sum(axis=-1, keepdims=True)
         return {
             f"attn_last_mean/{mask}/{key}": LOSSES[name](
