@@ -84,6 +84,19 @@ def test_what_arrived_is_not_sent_again(server, tmp_path, capfd):
     assert len(server.history) == 1
 
 
+def test_records_of_a_resumed_run_are_joined(server, tmp_path):
+    """The second goes on after the lines that the server says it has."""
+    run = tmp_path / "phantom" / "run-0"
+    for steps in (range(1, 6), range(6, 11)):
+        tracker = Wandb(Tracking(wandb="offline"), run, {})
+        for step in steps:
+            tracker.log(step, {"train/loss": 1.0 / step})
+        tracker.finish()
+        time.sleep(1.1)  # W&B names a record by the second.
+    assert main(["sync", str(run)]) == 0
+    assert [line["_step"] for line in server.history] == list(range(1, 11))
+
+
 def test_a_record_that_is_not_taken_is_named_and_kept(server, tmp_path, monkeypatch, capfd):
     """Without a key W&B's program ends as if all were well; what was not sent is named all the same."""
     run = tmp_path / "phantom" / "run-0"

@@ -16,7 +16,7 @@ class Server:
 
     Attributes:
         mode: how it answers: as it should, with errors, or never.
-        history: logged lines, in the order in which they came.
+        history: logged lines, each where its sender said that it belongs.
         address: of the server.
     """
 
@@ -30,14 +30,15 @@ class Server:
         """The answer to a call."""
         if path.endswith("/file_stream"):
             files = json.loads(body).get("files") or {}
-            lines = files.get("wandb-history.jsonl", {}).get("content", [])
-            self.history += [json.loads(line) for line in lines]
+            sent = files.get("wandb-history.jsonl", {"offset": len(self.history), "content": []})
+            self.history[sent["offset"] :] = [json.loads(line) for line in sent["content"]]
             return {}
         if not path.endswith("/graphql"):
             return {}
         variables = json.loads(body).get("variables") or {}
         project = {"id": "P", "name": "spermjax", "entity": {"id": "E", "name": "lab"}}
         bucket = {"id": "B", "name": variables.get("name"), "displayName": "run", "config": "{}", "project": project}
+        bucket["historyLineCount"] = len(self.history)
         viewer = {"id": "V", "entity": "lab", "username": "tester", "flags": "{}", "teams": {"edges": []}}
         versions = {"cliVersionInfo": {"max_cli_version": "9.9.9", "min_cli_version": "0.0.1"}, "features": []}
         return {
