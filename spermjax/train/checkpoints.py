@@ -22,6 +22,8 @@ from spermjax.train.state import TrainState
 
 SCORE = "score"
 
+_NONE = "No checkpoint of this run can be used:\n  "
+
 
 class Checkpoints:
     """Saves and restores the state of a run.
@@ -35,6 +37,9 @@ class Checkpoints:
         directory: the run's checkpoint folder; made if it is not there.
         keep_every: steps between checkpoints that are kept for good, or None.
         read_only: for evaluation of a run that another process may own.
+
+    Raises:
+        CheckpointError: a score can't be read, and the checkpoint must not be set aside.
     """
 
     def __init__(self, directory: Path, *, keep_every: int | None = None, read_only: bool = False):
@@ -50,6 +55,7 @@ class Checkpoints:
         if not read_only:
             with writing(self.directory):
                 self.directory.mkdir(parents=True, exist_ok=True)
+        self._problems = self._without_score(read_only)
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
@@ -144,7 +150,7 @@ class Checkpoints:
             steps = [step]
         elif best and (top := self._manager.best_step()) is not None:
             steps = [top, *(other for other in steps if other != top)]
-        problems = []
+        problems = list(self._problems)
         for found in steps:
             where = self.directory / str(found)
             if not self._sums(found).exists():
@@ -161,7 +167,7 @@ class Checkpoints:
             problems.append(f"{where} {problem}")
             logging.warning("Checkpoint %s.", problems[-1])
         if problems:
-            raise CheckpointError("No checkpoint of this run can be used:\n  " + "\n  ".join(problems))
+            raise CheckpointError(_NONE + "\n  ".join(problems))
         return None
 
     def _read(
@@ -193,11 +199,34 @@ class Checkpoints:
     def set_aside_after(self, step: int) -> None:
         """Takes checkpoints newer than the one that was restored out of the way: damaged, or no longer wanted."""
         for newer in [other for other in self._manager.all_steps() if other > step]:
-            self._sums(newer).unlink(missing_ok=True)
-            aside = self.directory / f"set-aside-{newer}"
-            shutil.rmtree(aside, ignore_errors=True)
-            shutil.move(self.directory / str(newer), aside)
+            self._set_aside(newer)
         self._manager.reload()
+
+    def _set_aside(self, step: int) -> None:
+        self._sums(step).unlink(missing_ok=True)
+        aside = self.directory / f"set-aside-{step}"
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.move(self.directory / str(step), aside)
+
+    def _without_score(self, read_only: bool) -> list[str]:
+        """Takes checkpoints whose score is damaged out of the way of orbax, which opens all or none."""
+        problems = {}
+        steps = ocp.utils.checkpoint_steps(self.directory)
+        for step in steps:
+            folder = self.directory / str(step)
+            try:
+                float(_score(json.loads((folder / "metrics" / "metrics").read_text())))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                if folder.exists():  # Else the process that trains has removed it just now.
+                    problems[step] = f"{folder} is damaged: its score can't be read ({error})"
+        if problems and len(problems) == len(steps):
+            raise CheckpointError(_NONE + "\n  ".join(problems.values()))
+        for step, problem in problems.items():
+            if read_only:
+                raise CheckpointError(f"{problem}. `spermjax resume` sets it aside and goes on from the one before.")
+            logging.warning("Checkpoint %s; it is set aside.", problem)
+            self._set_aside(step)
+        return list(problems.values())
 
     def close(self) -> None:
         """Waits for what is being written, and ends all threads.

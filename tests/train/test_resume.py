@@ -122,14 +122,17 @@ def test_killed_between_checkpoints_equals_unbroken(tmp_path, unbroken):
     assert without_time(lines) == without_time(unbroken[2])
 
 
-def test_damaged_checkpoint_falls_back_loudly(tmp_path, unbroken, caplog):
+@pytest.mark.parametrize("what", ["largest", "metrics/metrics"])
+def test_damaged_checkpoint_falls_back_loudly(tmp_path, unbroken, caplog, what):
     session, run = run_of(tmp_path, "d")
     _, state, _ = train(session, run)
     latest = session.total_steps
-    largest = max((run.checkpoints / str(latest)).rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
-    content = bytearray(largest.read_bytes())
+    folder = run.checkpoints / str(latest)
+    largest = max(folder.rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
+    damaged = largest if what == "largest" else folder / what
+    content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
-    largest.write_bytes(content)
+    damaged.write_bytes(content[:-1])
     position = locate(session, run)
     assert 0 < position.step < latest
     assert f"{run.checkpoints / str(latest)} is damaged" in caplog.text
