@@ -167,10 +167,12 @@ def batch_of(size: Size) -> tuple[np.ndarray, np.ndarray]:
 
 
 def spermjax_steps(size: Size) -> dict[str, Step]:
-    """The step that `spermjax train` takes, from bytes to new parameters, without augmentation."""
+    """The step that `spermjax train` takes, from bytes to new parameters, without augmentation, and its prediction."""
     from spermjax.allocator import keep_freed_memory
+    from spermjax.cores import use_cores
 
     keep_freed_memory()
+    use_cores()
     import jax
 
     from spermjax.config import Augment, Data, Experiment, Model, Optim, Schedule
@@ -178,7 +180,7 @@ def spermjax_steps(size: Size) -> dict[str, Step]:
     from spermjax.data.examples import Dataset, Examples
     from spermjax.data.pipeline import gather
     from spermjax.data.task import Task
-    from spermjax.parallel import replicate
+    from spermjax.parallel import pmap_examples, replicate
     from spermjax.train.session import build_session
 
     image, label = batch_of(size)
@@ -204,15 +206,17 @@ def spermjax_steps(size: Size) -> dict[str, Step]:
     session = build_session(experiment, dataset)
     state = replicate(session.initial_state(), session.devices)
     batch = gather(examples, np.arange(size.batch))
-    variables = session.initial_state().variables
-    apply = jax.jit(lambda variables, packed: session.model.apply(variables, unpack(packed).image))
+    variables = replicate(session.initial_state().variables, session.devices)
+    apply = pmap_examples(
+        lambda variables, packed: session.model.apply(variables, unpack(packed).image), session.devices
+    )
 
     def train() -> None:
         nonlocal state
         state, metrics = session.train_step(state, batch)
         jax.block_until_ready(metrics)
 
-    return {"train": train, "infer": lambda: jax.block_until_ready(apply(variables, batch))}
+    return {"train": train, "infer": lambda: apply(variables, batch)}
 
 
 def flax_steps(size: Size) -> dict[str, Step]:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from spermjax.allocator import keep_freed_memory
+from spermjax.cores import use_cores
 from spermjax.errors import SpermjaxError, nearest
 from spermjax.programs import keep_programs
 
@@ -74,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     if name != "sweep":  # Whose workers do so, each on its own machine.
         keep_programs()
+        if name != "estimate":  # It asks for devices that are not there.
+            use_cores()
     try:
         return importlib.import_module(f"spermjax.commands.{name}").main(arguments)
     except SpermjaxError as error:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import tyro
 
 from spermjax.commands.parse import parse, print_json, print_table
+from spermjax.cores import use_cores
+from spermjax.programs import keep_programs
 from spermjax.sweep.options import Ray, Slurm
 
 
@@ -47,6 +49,9 @@ def main(arguments: Sequence[str]) -> int:
             check: only check the file, and say how many runs it makes.
             json: print JSON.
         """
+        if engine == "vmap":  # Trains here; other engines' workers keep theirs.
+            keep_programs()
+            use_cores()
         from spermjax.sweep import local, vectorised, wandb
         from spermjax.sweep import ray as ray_engine
         from spermjax.sweep import slurm as slurm_engine

@@ -16,6 +16,7 @@ from pathlib import Path
 import optuna
 
 from spermjax.allocator import keep_freed_memory
+from spermjax.cores import use_cores
 from spermjax.errors import SpermjaxError
 from spermjax.programs import keep_programs
 from spermjax.sweep import study as studies
@@ -45,6 +46,7 @@ def work(path: Path, *, most: int | None = None, say: Callable[[str], None] = pr
         StorageError: the storage is gone.
     """
     keep_programs()
+    use_cores()
     folder = find(path)
     storage = studies.open_storage(folder.storage)
     owner, done = studies.identity(), 0
