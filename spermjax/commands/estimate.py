@@ -3,11 +3,11 @@
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, get_args
 
 import tyro
 
-from spermjax.commands.parse import parse, print_json, print_table
+from spermjax.commands.parse import experiment_first, parse, print_json, print_table
 from spermjax.config import Experiment, Mode
 from spermjax.errors import ConfigError
 from spermjax.workflow import experiments
@@ -41,7 +41,7 @@ class Options:
     """Devices that share a batch."""
     per_device: int | None = None
     """Examples in a step on each device (default: the batch of the experiment, split)."""
-    modes: tuple[Mode, ...] = ("pmap", "jit", "fsdp")
+    modes: tuple[Mode, ...] = get_args(Mode)
     """Which of `--parallel.mode`; each is compiled."""
     peak_tflops: float | None = None
     """What one device computes at most, in 1e12 floating-point operations per second."""
@@ -53,12 +53,10 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     """Estimates what a step of an experiment would cost."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(HELP)
+    given = experiment_first(arguments, "estimate", lambda: HELP)
+    if given is None:
         return 0
-    name, *words = arguments
-    if name.startswith("-"):
-        raise ConfigError(f"The experiment comes first: spermjax estimate EXPERIMENT {name} ...")
+    name, words = given
     options = parse(Options, words, f"estimate {name}", default=Options(experiments.load(name)))
     _check(options)
     # Before JAX starts: the compiler is told of devices that need not exist.

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
+from spermjax.errors import ConfigError
+
 T = TypeVar("T")
 
 
@@ -25,6 +27,29 @@ def parse(what: Callable[..., T], arguments: Sequence[str], command: str, **opti
     """
     show_log()
     return tyro.cli(what, args=list(arguments), prog=f"spermjax {command}", **options)
+
+
+def experiment_first(words: Sequence[str], command: str, usage: Callable[[], str]) -> tuple[str, list[str]] | None:
+    """The experiment that a command's words begin with, and the words behind it.
+
+    Args:
+        words: of the command line, behind the command.
+        command: its name.
+        usage: gives its help.
+
+    Returns:
+        Name and words; None where help was asked for, which is printed.
+
+    Raises:
+        ConfigError: an option comes first.
+    """
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        return None
+    name, *others = words
+    if name.startswith("-"):
+        raise ConfigError(f"The experiment comes first: spermjax {command} EXPERIMENT {name} ...")
+    return name, others
 
 
 def show_log() -> None:

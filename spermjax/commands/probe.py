@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from spermjax.commands.parse import parse, print_json, print_table
+from spermjax.commands.parse import experiment_first, parse, print_json, print_table
 from spermjax.commands.results import print_scores
 from spermjax.config import Experiment
-from spermjax.errors import ConfigError
 from spermjax.workflow import experiments
 
 HELP = """\
@@ -25,12 +24,10 @@ all; a division that has a seed is repeated five times.
 def main(arguments: Sequence[str]) -> int:
     """Probes an experiment's model."""
     words = [word for word in arguments if word != "--json"]
-    if not words or words[0] in ("-h", "--help"):
-        print(HELP)
+    given = experiment_first(words, "probe", lambda: HELP)
+    if given is None:
         return 0
-    name, *fields = words
-    if name.startswith("-"):
-        raise ConfigError(f"The experiment comes first: spermjax probe EXPERIMENT {name} ...")
+    name, fields = given
     experiment = parse(Experiment, fields, f"probe {name}", default=experiments.load(name))
     from spermjax.workflow.probe import probe  # heavy: after --help
 

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from spermjax import determinism
-from spermjax.commands.parse import parse, print_table
+from spermjax.commands.parse import experiment_first, parse, print_table
 from spermjax.commands.results import print_run
 from spermjax.config import Experiment
-from spermjax.errors import ConfigError
 from spermjax.workflow import experiments
 
 HELP = """\
@@ -30,17 +29,20 @@ Experiments:
 """
 
 
+def usage() -> str:
+    """What the command does, and the experiments that there are."""
+    names = experiments.names()
+    width = max(map(len, names))
+    return HELP + "\n".join(f"  {name:<{width}}  {experiments.summary(name)}" for name in names)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Trains an experiment."""
     words = [word for word in arguments if word not in ("--json", "--profile")]
-    if not words or words[0] in ("-h", "--help"):
-        names = experiments.names()
-        width = max(map(len, names))
-        print(HELP + "\n".join(f"  {name:<{width}}  {experiments.summary(name)}" for name in names))
+    given = experiment_first(words, "train", usage)
+    if given is None:
         return 0
-    name, *fields = words
-    if name.startswith("-"):
-        raise ConfigError(f"The experiment comes first: spermjax train EXPERIMENT {name} ...")
+    name, fields = given
     experiment = parse(Experiment, fields, f"train {name}", default=experiments.load(name))
     if experiment.deterministic:
         determinism.ask()

@@ -76,13 +76,18 @@ def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
     Through erf, as PyTorch has it: `jax.nn.gelu` takes erfc, which costs XLA on a CPU three times as much.
     """
-    return 0.5 * x * (1.0 + jax.lax.erf(x * math.sqrt(0.5)))
+    return x * _below(x)
+
+
+def _below(x: Array) -> Array:
+    """The normal distribution function."""
+    return 0.5 * (1.0 + jax.lax.erf(x * math.sqrt(0.5)))
 
 
 @gelu.defjvp
 def _gelu_slope(at: tuple[Array], change: tuple[Array]) -> tuple[Array, Array]:
     (x,), (dx,) = at, change
-    below = 0.5 * (1.0 + jax.lax.erf(x * math.sqrt(0.5)))
+    below = _below(x)
     return x * below, (below + x * jnp.exp(-0.5 * x * x) * (2.0 * math.pi) ** -0.5) * dx
 
 

@@ -1,9 +1,9 @@
 """How a step is spread over devices, and processes."""
 
 from spermjax.parallel.hosts import from_first, is_first, joined
-from spermjax.parallel.mesh import WHOLE, mesh_step, place, unslice
+from spermjax.parallel.mesh import mesh_step, place, unslice
 from spermjax.parallel.pmap import choose_devices, pmap_examples, pmap_step, replicate
-from spermjax.parallel.spread import fetch, inward, of_first, outward, own, share
+from spermjax.parallel.spread import WHOLE, fetch, inward, of_first, outward, own, share
 from spermjax.parallel.step import AXIS, STOP, Step
 
 __all__ = [

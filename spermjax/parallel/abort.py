@@ -37,6 +37,11 @@ def on_abort(say: Callable[[], tuple[str, int]] | None) -> None:
 def leave(message: str, code: int) -> None:
     """Ends the process here, with a message on the standard error stream."""
     print(f"spermjax: {message}", file=sys.stderr)
+    end(code)
+
+
+def end(code: int) -> None:
+    """Ends the process here, without waiting for anything."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

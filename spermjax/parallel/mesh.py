@@ -5,18 +5,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
-from spermjax.parallel.spread import own
+from spermjax.parallel.spread import WHOLE, mesh_of, own
 from spermjax.parallel.step import AXIS, Step, agreeing
-
-WHOLE = PartitionSpec()
-"""Of what lies whole on every device."""
-
-
-def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
-    """The devices in a row."""
-    return Mesh(np.array(devices), (AXIS,))
 
 
 def place(tree: Any, devices: Sequence[jax.Device], specs: Any = WHOLE) -> Any:

@@ -10,6 +10,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from spermjax.parallel.step import AXIS
 
+WHOLE = PartitionSpec()
+"""Of what lies whole on every device."""
+
+
+def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
+    """The devices in a row."""
+    return Mesh(np.array(devices), (AXIS,))
+
 
 def own(devices: Sequence[jax.Device]) -> list[jax.Device]:
     """Those of this process."""
@@ -74,5 +82,4 @@ def of_first(tree: Any) -> Any:
 
 
 def _whole(shape: tuple[int, ...], pieces: Sequence[jax.Array], devices: Sequence[jax.Device]) -> jax.Array:
-    over = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
-    return jax.make_array_from_single_device_arrays(shape, over, pieces)
+    return jax.make_array_from_single_device_arrays(shape, NamedSharding(mesh_of(devices), WHOLE), pieces)

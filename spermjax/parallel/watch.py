@@ -14,7 +14,7 @@ from typing import Any
 from jax.errors import JaxRuntimeError
 
 from spermjax.errors import SpermjaxError
-from spermjax.parallel.abort import leave, on_abort
+from spermjax.parallel.abort import end, leave, on_abort
 
 GRACE = 5.0
 """Seconds that the main thread has to end by itself, once it is known that a process is lost."""
@@ -86,7 +86,7 @@ class Watch:
             self._see_off()
         self._closed.set()
         # JAX's own farewell would wait for those that are gone.
-        atexit.register(_end, code)
+        atexit.register(end, code)
         if verdict is not None:
             raise PeerError(verdict[0]) from error
 
@@ -157,8 +157,8 @@ class Watch:
 
     def _see_off(self) -> None:
         """Keeps the coordinator up until all others know, or long enough."""
-        end = time.monotonic() + GRACE + self._interval
-        while len(self._all("gone")) < self._processes and time.monotonic() < end:
+        latest = time.monotonic() + GRACE + self._interval
+        while len(self._all("gone")) < self._processes and time.monotonic() < latest:
             time.sleep(0.1)
 
     def _all(self, what: str) -> list[tuple[str, str]]:
@@ -170,9 +170,3 @@ _REMEDY = (
     "It was killed, or its machine or network is gone. All processes end here; what was saved is whole. "
     "Start all of them again, with `spermjax resume RUN` or the --tracking.run-id of before."
 )
-
-
-def _end(code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

@@ -17,7 +17,7 @@ from spermjax.config import Experiment
 from spermjax.data.batch import BatchIndex, PackedBatch
 from spermjax.data.pipeline import gather
 from spermjax.parallel import AXIS
-from spermjax.parallel.mesh import mesh_of
+from spermjax.parallel.spread import mesh_of
 from spermjax.sweep.fields import get, put
 from spermjax.train.losses import class_weights
 from spermjax.train.optim import optimizer_of

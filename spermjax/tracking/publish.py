@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from spermjax import parts as parts_lib
+from spermjax.npz import read_npz
 from spermjax.parts import PARTS
 
 MOST_ROWS = 64
@@ -51,18 +52,17 @@ def publish_explanations(wandb_run: Any, folder: Path, step: int) -> None:
     """
     import wandb
 
-    with np.load(folder / "examples.npz", allow_pickle=False) as stored:
-        wandb_run.log({f"{folder.name}/predictions": _predictions(dict(stored))}, step=step)
+    wandb_run.log({f"{folder.name}/predictions": _predictions(read_npz(folder / "examples.npz"))}, step=step)
     if not (folder / "attention.npz").exists():
         return
-    with np.load(folder / "attention.npz", allow_pickle=False) as stored:
-        histograms = {
-            f"{folder.name}/attention/layer_{layer}/head_{head}": wandb.Histogram(
-                np_histogram=(counts, stored["log10_weight"])
-            )
-            for layer, of_layer in enumerate(stored["count"])
-            for head, counts in enumerate(of_layer)
-        }
+    stored = read_npz(folder / "attention.npz")
+    histograms = {
+        f"{folder.name}/attention/layer_{layer}/head_{head}": wandb.Histogram(
+            np_histogram=(counts, stored["log10_weight"])
+        )
+        for layer, of_layer in enumerate(stored["count"])
+        for head, counts in enumerate(of_layer)
+    }
     wandb_run.log(histograms, step=step)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +25,6 @@ from spermjax.train.session import abstract_state, build_session
 from spermjax.train.state import TrainState, state_specs
 from spermjax.train.step import make_train_step
 from spermjax.validation import validate
-
-MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,13 +4,14 @@ import dataclasses
 import json
 import math
 import re
+from typing import get_args
 
 import jax
 import numpy as np
 import pytest
 
 from spermjax.cli import main
-from spermjax.config import Augment, Data, Experiment, Model, Parallel, Schedule
+from spermjax.config import Augment, Data, Experiment, Mode, Model, Parallel, Schedule
 from spermjax.data.pipeline import gather
 from spermjax.errors import ConfigError
 from spermjax.parallel.traffic import traffic
@@ -53,7 +54,7 @@ def compiled():
 
 
 @pytest.mark.multidevice
-@pytest.mark.parametrize("mode", estimate.MODES)
+@pytest.mark.parametrize("mode", get_args(Mode))
 def test_memory_is_that_of_the_compiled_step(compiled, mode):
     program, bytes_of_state, memory = compiled[mode]
     found = program.memory_analysis()
