@@ -1,7 +1,8 @@
 """Many evaluations of one function in bounded memory.
 
-`function` takes one index; `size` indices are evaluated at once, chunk after chunk.
-The last chunk is padded with the last index, so one chunk is compiled.
+`function` takes one index; at most `size` indices are evaluated at once, chunk after
+chunk. All chunks are of one length, the last is padded with the last index, so one chunk is
+compiled and less than one evaluation for each chunk is wasted.
 """
 
 from collections.abc import Callable
@@ -17,9 +18,35 @@ def steps_at_once(batch: int, chunk: int) -> int:
     return max(1, chunk // batch)
 
 
+def in_one_batch(function: Callable[[Any, Array, Array], Array]) -> Callable[[Any, Array, Array], Array]:
+    """`function(variables, images, targets)`, which treats each image by itself and sees one long batch under `vmap`.
+
+    A gradient of one long batch takes a sixth less time than `vmap` over short ones.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def folded(variables: Any, images: Array, targets: Array) -> Array:
+        return function(variables, images, targets)
+
+    @folded.def_vmap
+    def fold(size: int, batched: Any, variables: Any, images: Array, targets: Array) -> tuple[Array, bool]:
+        if any(jax.tree.leaves(batched[0])):
+            axes = jax.tree.map(lambda mapped: 0 if mapped else None, batched)
+            return jax.vmap(function, in_axes=axes)(variables, images, targets), True
+        arrays = [
+            (x if mapped else jnp.broadcast_to(x, (size, *x.shape))).reshape(-1, *x.shape[1 + mapped :])
+            for x, mapped in zip((images, targets), batched[1:], strict=True)
+        ]
+        values = folded(variables, *arrays)
+        return values.reshape(size, -1, *values.shape[1:]), True
+
+    return folded
+
+
 def _indices(count: int, size: int) -> Int[Array, "chunks size"]:
-    size = min(size, count)
-    return jnp.minimum(jnp.arange(-(-count // size) * size), count - 1).reshape(-1, size)
+    chunks = -(-count // size)
+    length = -(-count // chunks)
+    return jnp.minimum(jnp.arange(chunks * length), count - 1).reshape(chunks, length)
 
 
 def map_in_chunks(function: Callable[[Int[Array, ""]], Any], count: int, size: int) -> Any:

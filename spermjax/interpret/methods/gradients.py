@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from spermjax.interpret.chunks import steps_at_once, sum_in_chunks
+from spermjax.interpret.chunks import in_one_batch, steps_at_once, sum_in_chunks
 from spermjax.interpret.methods.method import Method, register
 from spermjax.interpret.model import Variables, score
 
@@ -16,7 +16,9 @@ Pixels = Float[Array, "batch height width 3"]
 
 def pixel_gradient(model: Any, variables: Variables, images: Pixels, targets: Int[Array, "batch"]) -> Pixels:
     """Signed gradient by each colour of each pixel, per unit of intensity."""
-    return jax.grad(lambda x: score(model, variables, x, targets).sum())(images)
+    gradient = jax.grad(lambda images, variables, targets: score(model, variables, images, targets).sum())
+    folded = in_one_batch(lambda variables, images, targets: gradient(images, variables, targets))
+    return folded(variables, images, targets)
 
 
 def saliency(

@@ -2,13 +2,13 @@
 
 from typing import Any, Literal, get_args
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from spermjax.errors import ConfigError, nearest
 from spermjax.interpret.chunks import steps_at_once, sum_in_chunks
+from spermjax.interpret.methods.gradients import pixel_gradient
 from spermjax.interpret.methods.method import Method, register
 from spermjax.interpret.model import Variables, score
 
@@ -56,10 +56,9 @@ def along_path(
     """`attributions` with the nodes and weights of any quadrature on [0, 1]."""
     start = jnp.broadcast_to(jnp.asarray(baseline, images.dtype), images.shape)
     path = images - start
-    gradient = jax.grad(lambda x: score(model, variables, x, targets).sum())
 
     def weighted(step: Int[Array, ""]) -> Float[Array, "batch height width 3"]:
-        return weights[step] * gradient(start + nodes[step] * path)
+        return weights[step] * pixel_gradient(model, variables, start + nodes[step] * path, targets)
 
     result = path * sum_in_chunks(weighted, len(nodes), steps_at_once(len(images), chunk))
     difference = score(model, variables, images, targets) - score(model, variables, start, targets)
