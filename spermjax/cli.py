@@ -75,8 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     if name != "sweep":  # Whose workers do so, each on its own machine.
         keep_programs()
-        if name != "estimate":  # It asks for devices that are not there.
-            use_cores()
+        use_cores()
     try:
         return importlib.import_module(f"spermjax.commands.{name}").main(arguments)
     except SpermjaxError as error:

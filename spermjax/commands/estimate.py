@@ -59,9 +59,8 @@ def main(arguments: Sequence[str]) -> int:
     name, words = given
     options = parse(Options, words, f"estimate {name}", default=Options(experiments.load(name)))
     _check(options)
-    # Before JAX starts: the compiler is told of devices that need not exist.
-    flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={options.devices}".strip()
+    # Before JAX starts: the compiler is told of devices that need not be there.
+    os.environ["JAX_NUM_CPU_DEVICES"] = str(options.devices)
     os.environ["JAX_PLATFORMS"] = "cpu"
     found = _estimate(options)
     if options.json:

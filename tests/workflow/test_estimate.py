@@ -118,8 +118,8 @@ def test_a_batch_that_cannot_be_split_is_told_with_the_remedy():
 
 @pytest.fixture
 def same_environment(monkeypatch):
-    """The command tells XLA of devices through the environment, which must not outlive the test."""
-    for name in ("XLA_FLAGS", "JAX_PLATFORMS"):
+    """The command tells JAX of devices through the environment, which must not outlive the test."""
+    for name in ("JAX_NUM_CPU_DEVICES", "JAX_PLATFORMS"):
         monkeypatch.setenv(name, "cpu" if name == "JAX_PLATFORMS" else "")
 
 
