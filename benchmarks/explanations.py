@@ -1,9 +1,9 @@
 """Explanation methods and metrics beside their references: same weights, images, batch and threads.
 
-    taskset -c 0 python benchmarks/explanations.py --models small tiny_224 --batches 1 64 --threads 1 --json ratios.json
+    python benchmarks/explanations.py --models small tiny_224 --batches 1 64 --json ratios.json
 
-Needs the extra `references`. XLA takes as many threads as the process has cores, so
-`taskset` and `--threads` must say the same. Each pair is timed in turn, repetition by repetition, so
+Needs the extra `references`. spermjax takes the cores as devices, as its commands do, and
+PyTorch as threads. Each pair is timed in turn, repetition by repetition, so
 that other work on the machine falls on both; a ratio above one means that spermjax is
 faster. Methods for which there is no package are in `torch_methods`. Where both sides
 take random masks or coalitions, they take as many; `MOST_PASSES` leaves out what would
@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytorch_grad_cam as grad_cam
 import quantus
@@ -41,6 +40,7 @@ from spermjax.interpret import METHODS, METRICS
 from spermjax.models.build import init_variables
 from spermjax.models.pretrained import load_weights
 from spermjax.models.vit import ViT
+from spermjax.parallel import choose_devices, pmap_examples, replicate
 
 MODELS = {
     "small": {"img_size": 64, "patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4},
@@ -214,38 +214,44 @@ def noisy(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def our_method(name: str, model: ViT, variables: dict, images: np.ndarray, targets: np.ndarray) -> Callable[[], Any]:
-    """One jitted call."""
-    method = METHODS[name]
-    given = {"chunk": max(CHUNK, len(images)), "index": jnp.arange(len(images))}
-    given = {key: value for key, value in given.items() if key in method.needs} | OPTIONS.get(name, {})
-    run = jax.jit(lambda v, x, t: method.native(model, v, x, t, **given))
-    placed = jnp.asarray(images), jnp.asarray(targets)
-    return lambda: run(variables, *placed)
+    """One call, spread over the devices as `spermjax explain` spreads it."""
+    method, devices = METHODS[name], choose_devices(None, len(images))
+    chunk = max(CHUNK, len(images) // len(devices))
+
+    def explain(variables: dict, images: jax.Array, targets: jax.Array, index: jax.Array) -> jax.Array:
+        given = {key: value for key, value in {"chunk": chunk, "index": index}.items() if key in method.needs}
+        return method.native(model, variables, images, targets, **given | OPTIONS.get(name, {}))
+
+    run, placed = pmap_examples(explain, devices), replicate(variables, devices)
+    return lambda: run(placed, images, targets, np.arange(len(images)))
 
 
 def our_metric(
     name: str, model: ViT, variables: dict, images: np.ndarray, targets: np.ndarray, maps: np.ndarray, masks: np.ndarray
 ) -> Callable[[], Any]:
-    """One jitted call, of one metric or of all that localise."""
+    """One call of one metric or of all that localise, spread over the devices."""
+    devices = choose_devices(None, len(images))
     names = tuple(LOCALISATION) if name == TOGETHER else (name,)
     side = images.shape[1] // model.patch_size
     scores = maps.reshape(len(maps), side, model.patch_size, side, model.patch_size).mean((2, 4))
     arrays = {"images": images, "targets": targets, "map": maps, "mask": masks, "patch_scores": scores}
-    arrays = {key: jnp.asarray(value) for key, value in (arrays | {"index": np.arange(len(images))}).items()}
+    arrays["index"] = np.arange(len(images))
+    needed = frozenset().union(*(METRICS[each].needs for each in names))
+    arrays = {key: array for key, array in arrays.items() if key in needed}
+    chunk = max(CHUNK, len(images) // len(devices))
 
-    @jax.jit
-    def run(variables: dict, arrays: dict) -> dict:
-        fixed = {"model": model, "variables": variables, "kind": "single_label", "chunk": max(CHUNK, len(images))}
-        given = arrays | fixed
+    def evaluate(variables: dict, arrays: dict) -> dict:
+        given = arrays | {"model": model, "variables": variables, "kind": "single_label", "chunk": chunk}
         return {each: METRICS[each].function(**{k: given[k] for k in METRICS[each].needs}) for each in names}
 
-    return lambda: run(variables, arrays)
+    run, placed = pmap_examples(evaluate, devices), replicate(variables, devices)
+    return lambda: run(placed, arrays)
 
 
 def seconds(function: Callable[[], Any]) -> float:
     """Time of one call."""
     start = time.perf_counter()
-    jax.block_until_ready(function())
+    function()
     return time.perf_counter() - start
 
 
@@ -280,7 +286,8 @@ def compare(model_name: str, batch: int, wanted: list[str] | None, repetitions: 
             function = methods[name] if name in methods else metrics[name]
             return function(normalised.clone(), targets.tolist())
 
-        mine(), reference()
+        for _ in range(2):  # Once to compile, once to have the memory.
+            mine(), reference()
         times = [(seconds(mine), seconds(reference)) for _ in range(repetitions)]
         fastest = [1e3 * min(side) / batch for side in zip(*times, strict=True)]
         ratios[name] = statistics.median(theirs_s / ours_s for ours_s, theirs_s in times)
@@ -295,11 +302,12 @@ def main() -> None:
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 64])
     parser.add_argument("--only", nargs="*", help="methods and metrics; all that have a reference, unless named")
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--json", type=Path, help="receives a flat table `ratios`, by model/batch/name")
     options = parser.parse_args()
     keep_freed_memory()
-    torch.set_num_threads(options.threads)
+    cores = len(os.sched_getaffinity(0))
+    jax.config.update("jax_num_cpu_devices", cores)
+    torch.set_num_threads(cores)
     warnings.filterwarnings("ignore")
     ratios = {}
     for model in options.models:
@@ -307,7 +315,7 @@ def main() -> None:
             measured = compare(model, batch, options.only, options.repetitions)
             ratios |= {f"{model}/{batch}/{name}": round(ratio, 3) for name, ratio in measured.items()}
             if options.json:
-                setting = {"threads": options.threads, "repetitions": options.repetitions}
+                setting = {"cores": cores, "repetitions": options.repetitions}
                 options.json.write_text(json.dumps({"setting": setting, "ratios": ratios}, indent=1))
 
 
