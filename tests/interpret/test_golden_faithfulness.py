@@ -9,7 +9,17 @@ import pytest
 import scipy.ndimage
 
 from spermjax.interpret.methods import METHODS
-from spermjax.interpret.metrics import faithfulness, imputation, removal, road, robustness, sanity, similarity, subsets
+from spermjax.interpret.metrics import (
+    confidence,
+    faithfulness,
+    imputation,
+    removal,
+    road,
+    robustness,
+    sanity,
+    similarity,
+    subsets,
+)
 from spermjax.interpret.model import FunctionModel, probability, select
 from tests.interpret.support import close_to_maximum, stored
 
@@ -274,6 +284,39 @@ def test_faithfulness_correlation(case):
     np.testing.assert_allclose(similarity.pearson(sums.T, fell.T), reference, atol=1e-5)
 
 
+def test_sensitivity_n(case):
+    """Quantus takes away what lies highest, more with each step, and correlates the examples, not the sets.
+
+    Its sums are of the last step alone, where what is taken away is of all steps until now.
+    """
+    model, expected, gradients = case
+    images, flat, group = by_value(model.images, gradients)
+    steps = np.arange(model.images[0, ..., 0].size // GROUP)[:, None, None]
+    options = {"replacement": darkest(images), "kind": "single_label"}
+    fell, _ = fall_and_sums(model, images, flat, group <= steps, **options)
+    sums = subsets.attributed(jnp.asarray(flat[..., None], jnp.float32), jnp.asarray(group == steps))
+    reference = expected[f"quantus.SensitivityN[ig_signed_chw,fis={GROUP}]"]
+    np.testing.assert_allclose(similarity.pearson(sums, jnp.asarray(fell)).mean(), reference[0], atol=1e-5)
+
+
+def test_confidence_in_what_the_map_shows(case):
+    """The reference takes differences of logits, not shares of a probability."""
+    model, expected, _ = case
+    score = jax.jit(lambda x: select(model.model.apply(model.variables, x), model.targets))
+    faded = confidence.shown(model.images, jnp.asarray(expected["ig_abs"], jnp.float32))
+    change = np.asarray(score(faded) - score(model.images))
+    reference = stored(expected, "pgc.CamMultImage_confchange")
+    np.testing.assert_allclose(change, reference, atol=1e-5 * np.abs(reference).max())
+    np.testing.assert_allclose(
+        confidence.fall(score(model.images), score(faded)),
+        expected["pgc.DropInConfidence"],
+        atol=1e-5 * np.abs(reference).max(),
+    )
+    np.testing.assert_array_equal(
+        confidence.rises(score(model.images), score(faded)), expected["pgc.IncreaseInConfidence"]
+    )
+
+
 def test_blur(case):
     """RISE's kernel folds back the Gaussian's tails that reach beyond it; ours cuts them off."""
     _, expected, _ = case
@@ -375,3 +418,21 @@ def test_similarity_under_randomisation(golden_data):
     maps = jnp.asarray(kept["saliency_maps"], jnp.float32)
     ours = jax.jit(lambda m: jax.vmap(lambda stage: similarity.ssim(m[0], stage))(m))(maps)
     np.testing.assert_allclose(ours, kept["saliency_ssim_skimage_win7_datarange1_minmax"], atol=1e-4)
+    ours = jax.jit(lambda m: jax.vmap(lambda stage: similarity.ssim_gaussian(m[0], stage))(m))(maps)
+    np.testing.assert_allclose(ours, kept["saliency_ssim_gaussian1.5_minmax"], atol=1e-4)
+
+
+def test_structural_similarity_of_quantus(golden_data):
+    """It lays the rows of both maps end to end, and compares windows of that line; ours are windows of the image."""
+    kept = golden_data("randomisation_cls_to_rand.npz")
+    maps = jnp.asarray(kept["saliency_maps"], jnp.float32)
+    lines = maps.reshape(*maps.shape[:2], -1)
+    window = np.full(similarity.SSIM_WINDOW_PX, 1 / similarity.SSIM_WINDOW_PX)
+
+    def of_lines(first, second):
+        low, high = jnp.minimum(first.min(), second.min()), jnp.maximum(first.max(), second.max())
+        first, second = (line / (high - low) for line in (first, second))
+        return similarity.structural_similarity(first, second, window, sample=True)
+
+    ours = jax.jit(lambda m: jax.vmap(lambda stage: jax.vmap(of_lines)(m[0], stage))(m))(lines)
+    np.testing.assert_allclose(ours, kept["saliency_ssim_quantus_flattened1d"], atol=1e-4)

@@ -8,7 +8,7 @@ import scipy.sparse.linalg
 
 from spermjax.errors import ConfigError
 from spermjax.interpret import FunctionModel, evaluate
-from spermjax.interpret.metrics import METRICS, imputation, robustness, subsets
+from spermjax.interpret.metrics import METRICS, confidence, imputation, robustness, subsets
 from spermjax.parts import PARTS, REGIONS
 from tests.interpret.support import Foreign
 
@@ -98,8 +98,11 @@ def additive():
     return FunctionModel(function)
 
 
-@pytest.mark.parametrize("metric", ["faithfulness_correlation_zero", "faithfulness_estimate_zero", "saco_zero"])
-def test_the_true_weights_are_perfectly_faithful(additive, metric):
+OF_SETS = ("faithfulness_correlation", "sensitivity_n", "faithfulness_estimate", "monotonicity_correlation", "saco")
+
+
+@pytest.mark.parametrize("name", OF_SETS)
+def test_the_true_weights_are_perfectly_faithful(additive, name):
     """Witness: on white images each patch is worth its weight; a constant map says nothing."""
     images = jnp.ones((3, 16, 16, 3))
     arguments = {
@@ -111,7 +114,7 @@ def test_the_true_weights_are_perfectly_faithful(additive, metric):
         "index": jnp.arange(3),
         "kind": "single_label",
     }
-    metric = METRICS[metric]
+    metric = METRICS[f"{name}_zero"]
     run = jax.jit(
         lambda scores: metric.function(
             patch_scores=scores, **{name: arguments[name] for name in metric.needs - {"patch_scores"}}
@@ -119,9 +122,50 @@ def test_the_true_weights_are_perfectly_faithful(additive, metric):
     )
     weights = jnp.broadcast_to(LINEAR, (3, 4, 4))
     np.testing.assert_allclose(run(weights), 1.0, atol=1e-4)
-    np.testing.assert_allclose(run(-weights), -1.0, atol=1e-4)
-    assert np.isnan(run(jnp.ones((3, 4, 4)))).all()
+    # The order of absolute values forgives the sign, and is turned round by a falling function of them.
+    wrong = 1 / weights if name == "monotonicity_correlation" else -weights
+    np.testing.assert_allclose(run(wrong), -1.0, atol=1e-4)
+    # Sums of as many tenths differ by rounding.
+    for constant in (jnp.ones((3, 4, 4)), jnp.full((3, 8, 8), 0.1)):
+        assert np.isnan(run(constant)).all()
     assert np.isnan(run(weights.at[1, 0, 0].set(jnp.nan)))[1]
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_sets_of_the_smallest_grids(additive, side):
+    """Of one patch nothing can be compared; of two by two some sizes of sets can."""
+    value = subsets.sensitivity_n(
+        model=additive,
+        variables={},
+        images=jax.random.uniform(jax.random.key(0), (2, 16, 16, 3)),
+        targets=jnp.zeros(2, jnp.int32),
+        patch_scores=jax.random.uniform(jax.random.key(1), (2, side, side)),
+        index=jnp.arange(2),
+        replacement=0.0,
+    )
+    np.testing.assert_array_equal(np.isfinite(value), side > 1)
+
+
+def test_confidence_in_what_a_map_shows(additive):
+    """Witness: the softmax of a known sum. A NaN and a constant map are undefined, whatever the other examples are."""
+    model = FunctionModel(lambda images: additive.apply({}, images) / 2)
+    images = jax.random.uniform(jax.random.key(0), (4, 16, 16, 3))
+    inside = jnp.zeros((4, 16, 16)).at[:, :8].set(5.0)
+    maps = inside.at[1].set(0.1).at[2, 0, 0].set(jnp.nan).at[3].multiply(-1.0)
+    arguments = {"model": model, "variables": {}, "images": images, "targets": jnp.zeros(4, jnp.int32), "map": maps}
+    weights = np.kron(LINEAR, np.ones((4, 4))) / 16
+    kept = np.array(images.mean(-1))
+    before = 1 / (1 + np.exp(-0.5 * (kept * weights).sum((1, 2))))
+    # The last map is highest where the other is lowest.
+    kept[0, 8:], kept[3, :8] = 0.0, 0.0
+    after = 1 / (1 + np.exp(-0.5 * (kept * weights).sum((1, 2))))
+    undefined = [False, True, True, False]
+    fall = jax.jit(lambda: confidence.drop_in_confidence(baseline=0.0, **arguments))()
+    np.testing.assert_allclose(fall, np.where(undefined, np.nan, 1 - after / before), atol=1e-6)
+    # Towards white the score can only rise.
+    rise = jax.jit(lambda: confidence.increase_in_confidence(baseline=1.0, **arguments))()
+    np.testing.assert_array_equal(rise, np.where(undefined, np.nan, 1.0))
+    np.testing.assert_array_equal(confidence.increase_in_confidence(baseline=0.0, **arguments)[::3], 0.0)
 
 
 def test_the_gradient_of_a_linear_model_has_no_infidelity(additive):

@@ -5,10 +5,11 @@ the ordinary tests compare with were made by them once.
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spermjax.interpret import METHODS, METRICS
+from spermjax.interpret import METHODS, METRICS, FunctionModel
 from spermjax.models.build import init_variables
 from spermjax.models.pretrained import load_weights
 from spermjax.models.vit import ViT
@@ -114,3 +115,27 @@ def test_localisation_of_quantus(pair, name, kind):
     expected = metric(pair[0], images, np.zeros(8, int), a_batch=maps[:, None], s_batch=masks[:, None], device="cpu")
     actual = METRICS[name].function(map=maps, mask=masks)
     np.testing.assert_allclose(actual, np.array(expected, float).reshape(-1), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("faithfulness_estimate", "FaithfulnessEstimate"), ("monotonicity_correlation", "MonotonicityCorrelation")],
+)
+def test_faithfulness_of_quantus(pair, name, kind):
+    """Each colour of each patch blackened alone: steps of as many values as a patch has, in the order of a map."""
+    grid = (3 * SIDE // PATCH, SIDE // PATCH)
+    scores = RNG.uniform(size=(len(TARGETS), *grid)).astype(np.float32)
+    pixels = scores.repeat(PATCH, 1).repeat(PATCH, 2).reshape(NORMALISED.shape)
+    options = {"nr_samples": 1} if name == "monotonicity_correlation" else {}
+    options |= {"features_in_step": PATCH**2, "perturb_baseline": "black"}
+    metric = getattr(quantus, kind)(disable_warnings=True, display_progressbar=False, **options)
+    expected = metric(pair[0], NORMALISED, np.array(TARGETS), a_batch=pixels, device="cpu", softmax=False)
+
+    def logits(colours):
+        return pair[1].apply(pair[2], jnp.moveaxis(colours.reshape(len(colours), 3, SIDE, SIDE), 1, 3))
+
+    colours = jnp.asarray(np.moveaxis(IMAGES, 3, 1).reshape(len(TARGETS), 3 * SIDE, SIDE, 1))
+    black = jnp.broadcast_to(colours.min(axis=(1, 2), keepdims=True), colours.shape)
+    arguments = {"images": colours, "targets": jnp.array(TARGETS), "patch_scores": jnp.asarray(scores)}
+    actual = METRICS[name].function(model=FunctionModel(logits), variables={}, replacement=black, **arguments)
+    np.testing.assert_allclose(actual, np.array(expected, float), atol=1e-3)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from spermjax.errors import ConfigError
 from spermjax.interpret.metrics.metric import Metric, register
 from spermjax.interpret.metrics.robustness import NEEDS, Explain
-from spermjax.interpret.metrics.similarity import SIMILARITIES
+from spermjax.interpret.metrics.similarity import SIMILARITIES, STANDARD
 from spermjax.interpret.model import Variables
 
 Mode = Literal["cascading", "independent"]
@@ -128,7 +128,7 @@ def randomisation(
     parts: Bool[Array, "batch height width parts"],
     *,
     mode: Mode = "cascading",
-    similarities: Sequence[str] = tuple(SIMILARITIES),
+    similarities: Sequence[str] = STANDARD,
 ) -> dict[str, Float[Array, "batch"]]:
     """Similarity of maps before and after randomisation, mean over stages.
 
@@ -166,7 +166,7 @@ def random_logit(
     parts: Bool[Array, "batch height width parts"],
     index: Int[Array, "batch"],
     *,
-    similarities: Sequence[str] = tuple(SIMILARITIES),
+    similarities: Sequence[str] = STANDARD,
 ) -> dict[str, Float[Array, "batch"]]:
     """Similarity of the target's map with that of another logit, drawn at random (Sixt, Granz & Landgraf 2020).
 

@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 SSIM_WINDOW_PX = 7
+SSIM_GAUSSIAN_PX = 11
+SSIM_SIGMA_PX = 1.5
 SSIM_LUMINANCE = 0.01**2
 SSIM_CONTRAST = 0.03**2
 ORIENTATIONS = 9
@@ -50,23 +52,37 @@ def _unit_range(map: Float[Array, "height width"]) -> Float[Array, "height width
     return (map - low) / jnp.where(high > low, high - low, jnp.nan)
 
 
-def _window_means(map: Float[Array, "height width"], size: int) -> Float[Array, "rows columns"]:
-    """Means over all windows that lie wholly inside."""
-    for axis in (0, 1):
-        length = map.shape[axis] - size + 1
-        shifted = [jax.lax.slice_in_dim(map, k, k + length, axis=axis) for k in range(size)]
-        map = jnp.stack(shifted).mean(0)
+def _window_means(map: Float[Array, "*sides"], weights: Float[np.ndarray, "size"]) -> Float[Array, "*places"]:
+    """Weighted means over all windows that lie wholly inside."""
+    for axis in range(map.ndim):
+        length = map.shape[axis] - len(weights) + 1
+        shifted = [jax.lax.slice_in_dim(map, k, k + length, axis=axis) for k in range(len(weights))]
+        map = sum((float(weight) * part for weight, part in zip(weights, shifted, strict=True)), jnp.zeros(()))
     return map
 
 
-def _ssim(first: Float[Array, "height width"], second: Float[Array, "height width"]) -> Float[Array, ""]:
-    a, b = _unit_range(first), _unit_range(second)
-    size = min(SSIM_WINDOW_PX, *a.shape)
-    mean_a, mean_b = _window_means(a, size), _window_means(b, size)
-    sample = size**2 / (size**2 - 1)
-    variance_a = sample * (_window_means(a * a, size) - mean_a**2)
-    variance_b = sample * (_window_means(b * b, size) - mean_b**2)
-    covariance = sample * (_window_means(a * b, size) - mean_a * mean_b)
+def structural_similarity(
+    first: Float[Array, "*sides"],
+    second: Float[Array, "*sides"],
+    weights: Float[np.ndarray, "size"],
+    *,
+    sample: bool,
+) -> Float[Array, ""]:
+    """Mean structural similarity of two arrays of values from 0 to 1 (Wang et al. 2004, equations 13 and 17).
+
+    Args:
+        first: one array, of any number of axes.
+        second: the other.
+        weights: of a window along each axis, which sum to one; windows lie wholly inside.
+        sample: variances are estimates from the window's values as a sample; else they
+            are moments of the weighted window, as in the paper.
+    """
+    count = len(weights) ** first.ndim
+    factor = count / (count - 1) if sample else 1.0
+    mean_a, mean_b = _window_means(first, weights), _window_means(second, weights)
+    variance_a = factor * (_window_means(first * first, weights) - mean_a**2)
+    variance_b = factor * (_window_means(second * second, weights) - mean_b**2)
+    covariance = factor * (_window_means(first * second, weights) - mean_a * mean_b)
     luminance = (2 * mean_a * mean_b + SSIM_LUMINANCE) / (mean_a**2 + mean_b**2 + SSIM_LUMINANCE)
     return (luminance * (2 * covariance + SSIM_CONTRAST) / (variance_a + variance_b + SSIM_CONTRAST)).mean()
 
@@ -79,7 +95,23 @@ def ssim(
     Windows of 7 x 7 equal weights (or the whole of a smaller side) that lie inside the
     map, sample variances, as in scikit-image.
     """
-    return jax.vmap(_ssim)(first, second)
+    size = min(SSIM_WINDOW_PX, *first.shape[1:])
+    weights = np.full(size, 1 / size)
+    return jax.vmap(lambda a, b: structural_similarity(_unit_range(a), _unit_range(b), weights, sample=True))(
+        first, second
+    )
+
+
+def ssim_gaussian(
+    first: Float[Array, "batch height width"], second: Float[Array, "batch height width"]
+) -> Float[Array, "batch"]:
+    """`ssim` as its authors weigh it: a Gaussian window of 11 x 11 px (or a smaller side) and sigma 1.5 px."""
+    size = min(SSIM_GAUSSIAN_PX, *first.shape[1:])
+    weights = np.exp(-((np.arange(size) - (size - 1) / 2) ** 2) / (2 * SSIM_SIGMA_PX**2))
+    weights = weights / weights.sum()
+    return jax.vmap(lambda a, b: structural_similarity(_unit_range(a), _unit_range(b), weights, sample=False))(
+        first, second
+    )
 
 
 def _hog(map: Float[Array, "height width"]) -> Float[Array, "features"]:
@@ -114,4 +146,6 @@ def hog_similarity(
     return pearson(jax.vmap(_hog)(first), jax.vmap(_hog)(second))
 
 
-SIMILARITIES = {"spearman": spearman, "ssim": ssim, "hog": hog_similarity}
+SIMILARITIES = {"spearman": spearman, "ssim": ssim, "ssim_gaussian": ssim_gaussian, "hog": hog_similarity}
+STANDARD = ("spearman", "ssim", "hog")
+"""Those that the sanity checks report when none are named."""

@@ -14,11 +14,14 @@ from spermjax.interpret.grid import plane
 from spermjax.interpret.metrics.faithfulness import NEEDS, register_with_paints
 from spermjax.interpret.metrics.metric import Metric, register
 from spermjax.interpret.metrics.removal import Replacement, keeping
-from spermjax.interpret.metrics.similarity import pearson
+from spermjax.interpret.metrics.similarity import pearson, spearman
 from spermjax.interpret.model import Variables, probability, select
 
 SUBSETS = 64
 SUBSET_SHARE = 0.25
+SENSITIVITY_SIZES = 5
+SENSITIVITY_SUBSETS = 32
+SENSITIVITY_SHARE = 0.8
 GROUPS = 8
 NOISES = 16
 NOISE_SPREAD = 0.1
@@ -81,6 +84,37 @@ def attributed(
     return jnp.where(sets, patch_scores.reshape(1, len(patch_scores), -1), 0.0).sum(-1)
 
 
+def alone(patch_scores: Float[Array, "batch rows columns"]) -> Bool[Array, "patches batch patches"]:
+    """Each patch as a set of its own."""
+    batch, rows, columns = patch_scores.shape
+    return jnp.broadcast_to(jnp.eye(rows * columns, dtype=bool)[:, None], (rows * columns, batch, rows * columns))
+
+
+def informative(patch_scores: Float[Array, "batch rows columns"]) -> Bool[Array, "batch"]:
+    """Whether a map is finite and not constant; the sums of a constant one differ by rounding alone."""
+    flat = patch_scores.reshape(len(patch_scores), -1)
+    return jnp.isfinite(flat).all(1) & (flat.max(1) > flat.min(1))
+
+
+def sum_and_fall(
+    patch_scores: Float[Array, "batch rows columns"],
+    removed: Bool[Array, "subsets batch patches"],
+    targets: Int[Array, "batch"],
+    **arguments: Any,
+) -> tuple[Float[Array, "batch subsets"], Float[Array, "batch subsets"]]:
+    """What a map says that sets of patches are worth, NaN where it says nothing, and the fall of the logit.
+
+    Args:
+        patch_scores: a map on patches.
+        removed: the sets.
+        targets: index of the logit, per example.
+        **arguments: of `drops`.
+    """
+    fell = drops(targets=targets, removed=removed, grid=plane(patch_scores), **arguments)
+    said = jnp.where(informative(patch_scores), attributed(patch_scores, removed), jnp.nan)
+    return said.T, fell.T
+
+
 def faithfulness_correlation(
     *,
     targets: Int[Array, "batch"],
@@ -103,22 +137,65 @@ def faithfulness_correlation(
     Returns:
         From -1 to 1; NaN for a constant map, or one that isn't finite.
     """
-    grid = plane(patch_scores)
-    patches = grid[0] * grid[1]
+    patches = math.prod(plane(patch_scores))
     removed = random_subsets(index, patches, max(1, round(share * patches)), subsets)
-    fell = drops(targets=targets, removed=removed, grid=grid, **arguments)
-    return pearson(attributed(patch_scores, removed).T, fell.T)
+    return pearson(*sum_and_fall(patch_scores, removed, targets, **arguments))
+
+
+def sensitivity_n(
+    *,
+    targets: Int[Array, "batch"],
+    patch_scores: Float[Array, "batch rows columns"],
+    index: Int[Array, "batch"],
+    sizes: int = SENSITIVITY_SIZES,
+    subsets: int = SENSITIVITY_SUBSETS,
+    share: float = SENSITIVITY_SHARE,
+    **arguments: Any,
+) -> Float[Array, "batch"]:
+    """`faithfulness_correlation` over sets of n patches, mean over several n (Ancona et al. 2018, section 4).
+
+    The paper draws a curve over n from one feature to four fifths of them; here it is
+    read at a few n, evenly spaced in their logarithm, and averaged over those that
+    define it.
+
+    Args:
+        targets: index of the logit, per example.
+        patch_scores: a map on patches.
+        index: the example's number in its data set, which draws its sets.
+        sizes: values of n, fewer on a grid that has not so many.
+        subsets: sets of each size.
+        share: of the patches, in the greatest set.
+        **arguments: of `drops`.
+
+    Returns:
+        From -1 to 1; NaN for a constant map, or one that isn't finite.
+    """
+    patches = math.prod(plane(patch_scores))
+    counts = np.unique(np.round(np.geomspace(1, max(1.0, share * patches), sizes)).astype(int))
+    removed = jnp.concatenate([random_subsets(index, patches, int(count), subsets) for count in counts])
+    said, fell = sum_and_fall(patch_scores, removed, targets, **arguments)
+    by_size = (len(said), len(counts), subsets)
+    return jnp.nanmean(pearson(said.reshape(by_size), fell.reshape(by_size)), axis=1)
 
 
 def faithfulness_estimate(
     *, targets: Int[Array, "batch"], patch_scores: Float[Array, "batch rows columns"], **arguments: Any
 ) -> Float[Array, "batch"]:
     """Correlation of each patch's value with the fall of the logit without it (Alvarez-Melis & Jaakkola 2018)."""
-    grid = plane(patch_scores)
-    patches = grid[0] * grid[1]
-    alone = jnp.broadcast_to(jnp.eye(patches, dtype=bool)[:, None], (patches, len(patch_scores), patches))
-    fell = drops(targets=targets, removed=alone, grid=grid, **arguments)
-    return pearson(attributed(patch_scores, alone).T, fell.T)
+    return pearson(*sum_and_fall(patch_scores, alone(patch_scores), targets, **arguments))
+
+
+def monotonicity_correlation(
+    *, targets: Int[Array, "batch"], patch_scores: Float[Array, "batch rows columns"], **arguments: Any
+) -> Float[Array, "batch"]:
+    """Rank correlation of each patch's absolute value with the squared change of the logit without it.
+
+    Nguyen & Martinez (2020, section 4) take the mean of that square over draws of what
+    stands in the patch's place; here one thing does. Unlike `faithfulness_estimate` this
+    forgives a wrong sign, and any monotone scale.
+    """
+    said, fell = sum_and_fall(patch_scores, alone(patch_scores), targets, **arguments)
+    return spearman(jnp.abs(said), jnp.square(fell))
 
 
 def order_agreement(
@@ -164,7 +241,7 @@ def saco(
     removed = rank // size == jnp.arange(math.ceil(flat.shape[1] / size))[:, None, None]
     fell = drops(targets=targets, removed=removed, grid=grid, kind=kind, **arguments)
     agreement = order_agreement(attributed(patch_scores, removed), fell)
-    return jnp.where(jnp.isfinite(flat).all(axis=1), agreement, jnp.nan)
+    return jnp.where(informative(patch_scores), agreement, jnp.nan)
 
 
 def infidelity_of(
@@ -231,6 +308,24 @@ for _metric in (
         _OF_LOGIT | {"index"},
         "higher",
         "Bhatt, Weller & Moura 2020",
+        standard=False,
+        of_tokens=True,
+    ),
+    Metric(
+        "sensitivity_n",
+        sensitivity_n,
+        _OF_LOGIT | {"index"},
+        "higher",
+        "Ancona et al. 2018",
+        standard=False,
+        of_tokens=True,
+    ),
+    Metric(
+        "monotonicity_correlation",
+        monotonicity_correlation,
+        _OF_LOGIT,
+        "higher",
+        "Nguyen & Martinez 2020",
         standard=False,
         of_tokens=True,
     ),
