@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from spermjax.interpret.methods.kernel_shap import coalition_sizes, random_coalitions, regression
+from spermjax.interpret.methods.part_banzhaf import banzhaf
 from spermjax.interpret.methods.part_shapley import shapley
 from spermjax.interpret.methods.rise import weighted_masks
 from tests.interpret.support import close_to_maximum
@@ -28,11 +29,12 @@ def test_rise(golden, golden_data):
     close_to_maximum(run(model.variables, every, targets).reshape(expected.shape), expected)
 
 
-def test_exact_patch_shapley(golden_data):
+def test_exact_values_of_patches(golden_data):
     pixel_maps = golden_data("pixelmaps.npz")
     values = jnp.asarray(pixel_maps["shapley16/coalition_values_f32"])[None]
     exact = shapley(values)[0]
     close_to_maximum(exact, pixel_maps["shapley16/own:shapley"])
+    close_to_maximum(banzhaf(values)[0], pixel_maps["shapley16/own:banzhaf"])
     info = golden_data("info.json")
     close_to_maximum([exact.min(), exact.max()], info["shapley16_range"])
     farthest = jnp.abs(pixel_maps["shapley16/ref:captum_kernelshap_4000"] - exact).max()

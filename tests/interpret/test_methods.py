@@ -48,7 +48,7 @@ def test_a_map_is_finite_and_the_same_in_any_batch(cells):
     together = explain(model, variables, cells, TARGETS, methods=ALL, chunk=5)
     apart = explain(model, variables, cells, TARGETS, methods=ALL, chunk=2)
     for method, maps in together.items():
-        defined = cells.has_parts if method == "part_shapley" else np.ones(5, bool)
+        defined = cells.has_parts if "parts" in METHODS[method].needs else np.ones(5, bool)
         assert maps.shape == cells.image.shape[:3], method
         np.testing.assert_array_equal(np.isfinite(maps).all((1, 2)), defined, err_msg=method)
         # Layer-wise relevance divides by products that may be nearly zero.

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from spermjax.interpret.methods.part_banzhaf import banzhaf, part_banzhaf
 from spermjax.interpret.methods.part_shapley import PLAYERS, part_shapley, part_values, player_map, shapley
 from spermjax.interpret.model import FunctionModel
 from tests.interpret.support import Foreign, close_to_maximum
@@ -30,6 +31,18 @@ def test_shapley_is_the_mean_gain_over_all_orders():
     np.testing.assert_allclose(shapley(jnp.asarray(values))[0], expected / 24, atol=1e-6)
 
 
+def test_banzhaf_is_the_mean_gain_over_all_coalitions():
+    """Witness: the definition, one coalition of the other players after another."""
+    values = np.random.default_rng(0).normal(size=(1, 16)).astype(np.float32)
+    expected = [
+        np.mean(
+            [values[0, others | 1 << player] - values[0, others] for others in range(16) if not others >> player & 1]
+        )
+        for player in range(4)
+    ]
+    np.testing.assert_allclose(banzhaf(jnp.asarray(values))[0], expected, atol=1e-6)
+
+
 def test_values_are_complete_and_absent_parts_get_nothing(foreign, cells):
     model, variables = foreign
     values = values_of(model, variables, cells.image, TARGETS, parts=cells.parts, chunk=7)
@@ -47,6 +60,10 @@ def test_an_additive_score_gives_each_part_its_own_sum_whatever_the_chunk(cells)
     expected = jnp.stack([(own * (players == player)).sum((1, 2)) for player in range(len(PLAYERS))], axis=1)
     for chunk in (1000, 33):
         close_to_maximum(values_of(model, {}, cells.image, TARGETS, parts=cells.parts, chunk=chunk), expected)
+    # Each player then adds the same to whatever coalition, so however they are weighted.
+    maps = jax.jit(lambda x, p: part_banzhaf(model, {}, x, TARGETS, parts=p))(cells.image, cells.parts)
+    sums = jnp.stack([(maps * (players == player)).sum((1, 2)) for player in range(len(PLAYERS))], axis=1)
+    close_to_maximum(sums, expected)
 
 
 def test_the_map_spreads_each_value_over_its_pixels(cells):

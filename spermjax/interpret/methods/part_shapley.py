@@ -79,6 +79,23 @@ def coalition_values(
     return jnp.take_along_axis(values, coalitions & present[:, None], axis=1)
 
 
+def _without(players: int) -> Int[np.ndarray, "players others"]:
+    """The coalitions that each player is not in."""
+    everyone = np.arange(2**players)
+    return np.stack([everyone[(everyone >> player) & 1 == 0] for player in range(players)])
+
+
+def gains(values: Float[Array, "batch coalitions"]) -> Float[Array, "batch players others"]:
+    """What each player adds to each coalition of the others, given the value of each coalition.
+
+    Args:
+        values: `2 ** players` values; bit `i` of the index says whether player `i` is in.
+    """
+    count = values.shape[-1].bit_length() - 1
+    without = _without(count)
+    return values[:, without | (1 << np.arange(count))[:, None]] - values[:, without]
+
+
 def shapley(values: Float[Array, "batch coalitions"]) -> Float[Array, "batch players"]:
     """Shapley values of a game given by the value of each coalition (Shapley 1953).
 
@@ -90,12 +107,18 @@ def shapley(values: Float[Array, "batch coalitions"]) -> Float[Array, "batch pla
         exactly zero for a player that changes nothing.
     """
     count = values.shape[-1].bit_length() - 1
-    everyone = np.arange(2**count)
-    without = np.stack([everyone[(everyone >> player) & 1 == 0] for player in range(count)])
-    sizes = np.bitwise_count(without)
+    sizes = np.bitwise_count(_without(count))
     weights = 1.0 / (count * np.vectorize(math.comb)(count - 1, sizes))
-    gains = values[:, without | (1 << np.arange(count))[:, None]] - values[:, without]
-    return (gains * jnp.asarray(weights, values.dtype)).sum(axis=-1)
+    return (gains(values) * jnp.asarray(weights, values.dtype)).sum(axis=-1)
+
+
+def spread(
+    values: Float[Array, "batch players"], players: Int[Array, "batch height width"]
+) -> Float[Array, "batch height width"]:
+    """Each player's value spread evenly over its pixels."""
+    areas = jax.nn.one_hot(players, values.shape[1]).sum(axis=(1, 2))
+    per_pixel = values / jnp.maximum(areas, 1.0)
+    return jax.vmap(lambda value, player: value[player])(per_pixel, players)
 
 
 def part_values(
@@ -143,9 +166,7 @@ def part_shapley(
     """
     players = player_map(parts)
     values = part_values(model, variables, images, targets, parts=parts, baseline=baseline, chunk=chunk)
-    areas = jax.nn.one_hot(players, len(PLAYERS)).sum(axis=(1, 2))
-    per_pixel = values / jnp.maximum(areas, 1.0)
-    return jax.vmap(lambda value, player: value[player])(per_pixel, players)
+    return spread(values, players)
 
 
 register(
