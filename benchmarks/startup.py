@@ -114,9 +114,13 @@ def parts(runs: Path) -> Iterator[Part]:
         before, clocks = clocks, (time.perf_counter(), time.process_time())
         return Part(name, clocks[0] - before[0], clocks[1] - before[1])
 
+    from spermjax.allocator import keep_freed_memory
+    from spermjax.cores import use_cores
     from spermjax.programs import keep_programs
 
+    keep_freed_memory()
     keep_programs()
+    use_cores()
     import jax
 
     yield part("import jax")
