@@ -24,6 +24,12 @@ def own(devices: Sequence[jax.Device]) -> list[jax.Device]:
     return [device for device in devices if device.process_index == jax.process_index()]
 
 
+def one_of_each_process(devices: Sequence[jax.Device]) -> list[jax.Device]:
+    """The first device of each process."""
+    first = {device.process_index: device for device in reversed(devices)}
+    return [device for device in devices if device is first[device.process_index]]
+
+
 def share(size: int, devices: Sequence[jax.Device]) -> slice:
     """Which part of a batch this process's devices take, among all that share it."""
     each = size // len(devices)

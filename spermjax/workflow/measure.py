@@ -15,7 +15,7 @@ from spermjax.data.task import Task
 from spermjax.interpret.methods import Method
 from spermjax.interpret.model import Variables
 from spermjax.interpret.suite import Measurements, applicable, deciding_regions, measure
-from spermjax.parallel import pmap_examples
+from spermjax.parallel import one_of_each_process, pmap_examples
 from spermjax.workflow.pieces import Pieces
 
 Measure = Callable[[Variables, Examples, Int[np.ndarray, "n"]], Measurements]
@@ -54,6 +54,8 @@ def make_measure(
     chosen_methods, chosen_metrics = applicable(model, methods, metrics, has_parts=has_parts)
     if cheap:
         chosen_metrics = tuple(metric for metric in chosen_metrics if "model" not in metric.needs)
+    if devices[0].platform == "cpu" and any(each.alone for each in (*chosen_methods, *chosen_metrics)):
+        devices = one_of_each_process(devices)
     deciding = deciding_regions(task)
 
     def of_chunk(variables: Variables, packed: PackedBatch, targets: jax.Array) -> Measurements:

@@ -78,5 +78,6 @@ register(
         forward=1,
         needs=frozenset({"attention"}),
         class_specific=False,
+        alone=True,
     )
 )

@@ -20,6 +20,7 @@ from spermjax.models.attention.contract import FEATURES
 Maps = Float[Array, "batch rows columns channels"]
 Map = Float[Array, "batch rows columns"]
 PLACES = (1, 2)
+SQUARINGS = 30
 
 
 def grad_cam_map(features: Maps, gradients: Maps) -> Map:
@@ -80,8 +81,32 @@ def _weighted(features: Maps, weights: Float[Array, "batch channels"]) -> Map:
 def _first_component(maps: Maps) -> Map:
     places = maps.reshape(len(maps), -1, maps.shape[-1])
     centred = places - places.mean(axis=1, keepdims=True)
-    _, _, directions = jnp.linalg.svd(centred, full_matrices=False)
-    return jnp.einsum("bnd,bd->bn", centred, directions[:, 0]).reshape(maps.shape[:-1])
+    return leading_component(centred).reshape(maps.shape[:-1])
+
+
+def leading_component(rows: Float[Array, "batch rows columns"]) -> Float[Array, "batch rows"]:
+    """Rows along their first right singular vector, up to sign: the first left one times its singular value.
+
+    By squaring the rows' products with each other again and again, which leaves the first
+    direction alone. LAPACK's decompositions wait within the threads that XLA runs them
+    on: on two CPU devices at once, or two at once on one, they wait for ever (JAX 0.10.2).
+    """
+    products = jnp.einsum("bnd,bmd->bnm", rows, rows, precision="highest")
+
+    def scaled(power: Array) -> Array:
+        trace = jnp.trace(power, axis1=1, axis2=2)[:, None, None]
+        return power / jnp.where(trace > 0, trace, 1.0)
+
+    def squared(_: int, power: Array) -> Array:
+        return scaled(jnp.einsum("bnm,bmk->bnk", power, power, precision="highest"))
+
+    projector = jax.lax.fori_loop(0, SQUARINGS, squared, scaled(products))
+    largest = jnp.diagonal(projector, axis1=1, axis2=2).argmax(axis=1)
+    direction = jnp.take_along_axis(projector, largest[:, None, None], axis=1)[:, 0]
+    length = jnp.linalg.norm(direction, axis=1, keepdims=True)
+    direction = direction / jnp.where(length > 0, length, 1.0)
+    value = jnp.einsum("bn,bnm,bm->b", direction, products, direction, precision="highest")
+    return direction * jnp.sqrt(value)[:, None]
 
 
 def feature_name(model: Any, feature: str | None) -> str:

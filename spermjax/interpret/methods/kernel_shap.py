@@ -38,6 +38,21 @@ def random_coalitions(key: Array, sizes: Int[np.ndarray, "pairs"], players: int)
     return jnp.concatenate([members, ~members])
 
 
+def solve(matrix: Float[Array, "n n"], right: Float[Array, "n m"]) -> Float[Array, "n m"]:
+    """Gauss-Jordan elimination of a positive definite matrix, which needs no pivots (Higham 2002, section 14.4).
+
+    LAPACK's solvers wait within the threads that XLA runs them on (see
+    `spermjax.interpret.methods.cam.leading_component`).
+    """
+
+    def eliminate(row: Array, rows: Array) -> Array:
+        pivot = rows[row] / rows[row, row]
+        return (rows - rows[:, row, None] * pivot).at[row].set(pivot)
+
+    rows = jnp.concatenate([matrix, right], axis=1)
+    return jax.lax.fori_loop(0, len(matrix), eliminate, rows)[:, len(matrix) :]
+
+
 def regression(
     coalitions: Bool[Array, "coalitions players"],
     values: Float[Array, "batch coalitions"],
@@ -55,7 +70,7 @@ def regression(
     member = coalitions.astype(values.dtype)
     moments = member.T @ member / len(member) + 1e-6 * jnp.eye(member.shape[1], dtype=values.dtype)
     slopes = (values - empty[:, None]) @ member / len(member)
-    solved = jnp.linalg.solve(moments, jnp.concatenate([slopes.T, jnp.ones((member.shape[1], 1))], axis=1))
+    solved = solve(moments, jnp.concatenate([slopes.T, jnp.ones((member.shape[1], 1), values.dtype)], axis=1))
     free, ones = solved[:, :-1].T, solved[:, -1]
     excess = (free.sum(axis=1) - (everyone - empty)) / ones.sum()
     return free - excess[:, None] * ones

@@ -29,6 +29,8 @@ class Method:
             patch), and the keyword arguments `parts` and `index`
             of the batch and `chunk` (images in one pass).
         class_specific: whether the map depends on the target.
+        alone: whether it waits within XLA's threads, as LAPACK and callbacks do: on CPUs it
+            then runs on one device, since several at once wait for ever (JAX 0.10.2).
     """
 
     name: str
@@ -38,6 +40,7 @@ class Method:
     backward: int = 0
     needs: frozenset[str] = frozenset()
     class_specific: bool = True
+    alone: bool = False
 
     def explain(
         self,

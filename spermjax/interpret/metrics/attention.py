@@ -208,6 +208,7 @@ for _name, _function, _citation in (
             better=None,
             citation=_citation,
             standard=_name != "effective_rank",
+            alone=_name == "effective_rank",
         )
     )
 register(

@@ -28,6 +28,7 @@ class Metric:
         citation: author and year.
         standard: whether it is measured when no metric is named.
         of_tokens: whether it leaves patch tokens out, which the model must allow.
+        alone: as for a method, see `spermjax.interpret.methods.method`.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Metric:
     citation: str
     standard: bool = True
     of_tokens: bool = False
+    alone: bool = False
 
     @property
     def of_attention(self) -> bool:
