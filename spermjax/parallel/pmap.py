@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
 from spermjax.data.batch import shard
 from spermjax.errors import ConfigError
-from spermjax.parallel.spread import gathered, own, share
+from spermjax.parallel.spread import WHOLE, gathered, mesh_of, own, share
 from spermjax.parallel.step import AXIS, Step, agreeing
 
 
@@ -45,7 +45,7 @@ def choose_devices(
 def replicate(tree, devices: Sequence[jax.Device]):
     """Places a tree whole on each of this process's devices, as `pmap_step` wants its state."""
     # Without a leading device axis: one compilation, and buffers that can be donated.
-    return jax.device_put(tree, NamedSharding(Mesh(np.array(own(devices)), (AXIS,)), PartitionSpec()))
+    return jax.device_put(tree, NamedSharding(mesh_of(own(devices)), WHOLE))
 
 
 def pmap_step(step: Callable, devices: Sequence[jax.Device], *resident) -> Step:

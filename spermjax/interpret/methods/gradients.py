@@ -16,9 +16,8 @@ Pixels = Float[Array, "batch height width 3"]
 
 def pixel_gradient(model: Any, variables: Variables, images: Pixels, targets: Int[Array, "batch"]) -> Pixels:
     """Signed gradient by each colour of each pixel, per unit of intensity."""
-    gradient = jax.grad(lambda images, variables, targets: score(model, variables, images, targets).sum())
-    folded = in_one_batch(lambda variables, images, targets: gradient(images, variables, targets))
-    return folded(variables, images, targets)
+    gradient = jax.grad(lambda variables, images, targets: score(model, variables, images, targets).sum(), argnums=1)
+    return in_one_batch(gradient)(variables, images, targets)
 
 
 def saliency(
