@@ -28,9 +28,7 @@ import psutil
 import tyro
 
 from benchmarks import noise
-from spermjax.allocator import keep_freed_memory
-from spermjax.cores import use_cores
-from spermjax.programs import keep_programs
+from spermjax.process import prepare_process
 from spermjax.run import create
 from spermjax.tracking.jsonl import Jsonl
 from spermjax.train.loop import fit, locate
@@ -60,8 +58,8 @@ class Settings:
 
 def main(settings: Settings) -> int:
     """Runs each, prints tables and writes the numbers."""
+    prepare_process()  # JAX is imported already, but the workers inherit what their environment tells them.
     if settings.worker:
-        keep_freed_memory()
         rows = (
             short_runs(settings.runs)
             if settings.worker == "runs"
@@ -69,8 +67,6 @@ def main(settings: Settings) -> int:
         )
         print(json.dumps(rows))
         return 0
-    keep_programs()  # The workers inherit both, as the commands have them.
-    use_cores()
     found: dict[str, list[dict[str, float]]] = {}
     sizes = ["--steps", settings.steps, "--examples", settings.examples, "--runs", settings.runs]
     for kind in KINDS:

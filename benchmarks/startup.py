@@ -114,13 +114,9 @@ def parts(runs: Path) -> Iterator[Part]:
         before, clocks = clocks, (time.perf_counter(), time.process_time())
         return Part(name, clocks[0] - before[0], clocks[1] - before[1])
 
-    from spermjax.allocator import keep_freed_memory
-    from spermjax.cores import use_cores
-    from spermjax.programs import keep_programs
+    from spermjax.process import prepare_process
 
-    keep_freed_memory()
-    keep_programs()
-    use_cores()
+    prepare_process()
     import jax
 
     yield part("import jax")

@@ -4,10 +4,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from spermjax.allocator import keep_freed_memory
-from spermjax.cores import use_cores
 from spermjax.errors import SpermjaxError, nearest
-from spermjax.programs import keep_programs
+from spermjax.process import prepare_process
 
 COMMANDS = {
     "train": "train, evaluate, explain and report an experiment",
@@ -72,10 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, arguments = words[0], words[1:]
     if name not in COMMANDS:
         return _fail(f"There is no command {name!r}. {nearest(name, COMMANDS)} See `spermjax --help`.")
-    keep_freed_memory()
     if name != "sweep":  # Whose workers do so, each on its own machine.
-        keep_programs()
-        use_cores()
+        prepare_process()
     try:
         return importlib.import_module(f"spermjax.commands.{name}").main(arguments)
     except SpermjaxError as error:

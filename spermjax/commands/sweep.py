@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from spermjax.commands.parse import parse, print_json, print_table
-from spermjax.cores import use_cores
-from spermjax.programs import keep_programs
+from spermjax.process import prepare_process
 from spermjax.sweep.options import Ray, Slurm
 
 
@@ -50,8 +49,7 @@ def main(arguments: Sequence[str]) -> int:
             json: print JSON.
         """
         if engine == "vmap":  # Trains here; other engines' workers keep theirs.
-            keep_programs()
-            use_cores()
+            prepare_process()
         from spermjax.sweep import local, vectorised, wandb
         from spermjax.sweep import ray as ray_engine
         from spermjax.sweep import slurm as slurm_engine

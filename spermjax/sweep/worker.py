@@ -15,10 +15,8 @@ from pathlib import Path
 
 import optuna
 
-from spermjax.allocator import keep_freed_memory
-from spermjax.cores import use_cores
 from spermjax.errors import SpermjaxError
-from spermjax.programs import keep_programs
+from spermjax.process import prepare_process
 from spermjax.sweep import study as studies
 from spermjax.sweep.devices import bind
 from spermjax.sweep.folder import Folder, find
@@ -45,8 +43,7 @@ def work(path: Path, *, most: int | None = None, say: Callable[[str], None] = pr
         Interrupted: the worker was told to stop; its trial waits for another.
         StorageError: the storage is gone.
     """
-    keep_programs()
-    use_cores()
+    prepare_process()
     folder = find(path)
     storage = studies.open_storage(folder.storage)
     owner, done = studies.identity(), 0
@@ -108,7 +105,6 @@ def main() -> int:
     arguments = parser.parse_args()
     from spermjax.commands.parse import show_log
 
-    keep_freed_memory()
     bind()
     show_log()
     _die_with_parent()
