@@ -5,18 +5,13 @@ read there run. So the folder is the user's own, or there is none.
 """
 
 import hashlib
-import logging
 import os
 import platform
-import stat
 import time
 import zlib
 from pathlib import Path
 
-VARIABLE = "SPERMJAX_CACHE"
-"""Names another folder, or is `off`. JAX's own JAX_COMPILATION_CACHE_DIR goes before it."""
-UNREAD_DAYS = 30
-"""A program that nobody read for so long is removed."""
+from spermjax.cache import UNREAD_DAYS, keeping, location, take, wanted
 
 _JAX_FOLDER, _JAX_LEAST_SECONDS = "JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 _ZLIB = b"\x78"
@@ -25,22 +20,18 @@ _ZLIB = b"\x78"
 def keep_programs() -> None:
     """Has JAX keep what it compiles; to be called before JAX has started, as the command line does.
 
-    Where the folder can't be used, that is said and nothing is kept.
+    JAX's own variable for the folder goes before ours. Where the folder can't be used,
+    that is said and nothing is kept.
     """
-    if _JAX_FOLDER in os.environ or os.environ.get(VARIABLE) == "off":
+    if _JAX_FOLDER in os.environ or not wanted():
         return
-    try:
+    with keeping("Compiled programs"):
         folder = default_folder()
-        _take(folder)
+        take(folder)
         _tidy(folder)
-    except (OSError, RuntimeError) as error:
-        logging.warning(
-            "Compiled programs are not kept: %s. Name another folder with %s, or say %s=off.", error, VARIABLE, VARIABLE
-        )
-        return
-    os.environ[_JAX_FOLDER] = str(folder)
-    # The many small programs of a run's start cost more together than one large one.
-    os.environ.setdefault(_JAX_LEAST_SECONDS, "0")
+        os.environ[_JAX_FOLDER] = str(folder)
+        # The many small programs of a run's start cost more together than one large one.
+        os.environ.setdefault(_JAX_LEAST_SECONDS, "0")
 
 
 def default_folder() -> Path:
@@ -49,9 +40,7 @@ def default_folder() -> Path:
     Raises:
         RuntimeError: the user has no home.
     """
-    chosen = os.environ.get(VARIABLE)
-    root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "spermjax" if not chosen else Path(chosen)
-    return root.expanduser().absolute() / f"programs-{_processor()}"
+    return location(f"programs-{_processor()}")
 
 
 def _processor() -> str:
@@ -62,24 +51,6 @@ def _processor() -> str:
         lines = []
     features = next((line for line in lines if line.lower().startswith(("flags", "features"))), platform.processor())
     return hashlib.sha256(f"{platform.machine()} {features}".encode()).hexdigest()[:8]
-
-
-def _take(folder: Path) -> None:
-    """Makes a folder that is this user's alone.
-
-    Raises:
-        OSError: it can't be made.
-        RuntimeError: it is there and is not.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        raise RuntimeError(f"{folder} is not a folder")
-    if found.st_uid != os.getuid():
-        raise RuntimeError(f"{folder} belongs to another user, who could put programs of theirs there")
-    if found.st_mode & 0o077:
-        raise RuntimeError(f"{folder} is open to other users, who could put programs of theirs there")
 
 
 def _tidy(folder: Path) -> None:

@@ -22,6 +22,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
+if "SPERMJAX_CACHE" not in os.environ:
+    os.environ["SPERMJAX_CACHE"] = tempfile.mkdtemp(prefix="spermjax-tests-")
+    atexit.register(shutil.rmtree, os.environ["SPERMJAX_CACHE"], ignore_errors=True)
+
 import pytest  # noqa: E402  JAX reads the environment when it is first imported
 
 ASSETS = Path(os.environ.get("SPERMJAX_TEST_ASSETS", Path(__file__).parents[2] / "shared"))

@@ -8,7 +8,8 @@ import zlib
 
 import pytest
 
-from spermjax.programs import UNREAD_DAYS, default_folder, keep_programs
+from spermjax.cache import UNREAD_DAYS
+from spermjax.programs import default_folder, keep_programs
 
 VARIABLES = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
 

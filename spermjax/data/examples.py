@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from spermjax import config
-from spermjax.data import division, geometry, splits
+from spermjax.data import decoded, division, geometry, splits
 from spermjax.data.builder import SpermBuilder
 from spermjax.data.groups import read_groups
 from spermjax.data.images import pixels, read_image
@@ -24,6 +24,7 @@ from spermjax.data.task import Task
 from spermjax.errors import ConfigError, DataError
 
 THREADS = min(16, os.cpu_count() or 1)
+_STORED = ("image", "parts", "has_parts", "label", "id", "group")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,17 +151,23 @@ def load_undivided(data: config.Data, *, progress: bool = True) -> Dataset:
     builder = prepared.builder
     available = [split for split in (*splits.OFFICIAL, "full") if split in builder.info.splits]
     task = task_of(builder)
-    total = sum(builder.info.splits[split].num_examples for split in available)
-    stored, digest = {}, hashlib.sha256()
-    with bar(f"reading {data.name}", total, progress) as advance:
-        for split in available:
-            stored[split], digests = _decode(builder, split, task, data, advance)
-            digest.update(f"{split} {len(digests)}\n".encode() + b"".join(digests))
+
+    def decode() -> dict[str, np.ndarray]:
+        total = sum(builder.info.splits[split].num_examples for split in available)
+        arrays, digest = {}, hashlib.sha256()
+        with bar(f"reading {data.name}", total, progress) as advance:
+            for split in available:
+                examples, digests = _decode(builder, split, task, data, advance)
+                arrays |= {f"{split}/{name}": np.asarray(getattr(examples, name)) for name in _STORED}
+                digest.update(f"{split} {len(digests)}\n".encode() + b"".join(digests))
+        return arrays | {"fingerprint": np.array(digest.hexdigest())}
+
+    arrays = decoded.kept(decoded.key_of(prepared, data), decode)
     return Dataset(
         name=data.name,
         task=task,
-        splits=stored,
-        fingerprint=digest.hexdigest(),
+        splits={split: _of_split(arrays, split, data.margin) for split in available},
+        fingerprint=arrays["fingerprint"].item(),
         protocol="not divided",
         licence=builder.LICENSE,
         citation=builder.info.citation,
@@ -204,6 +211,12 @@ def task_of(builder: SpermBuilder) -> Task:
     else:
         kind, names = "multi_attribute", tuple(features["attributes"])
     return Task(kind, names, {name: builder.deciding_parts[name] for name in names if name in builder.deciding_parts})
+
+
+def _of_split(arrays: Mapping[str, np.ndarray], split: str, margin: int) -> Examples:
+    """One split out of the arrays of all."""
+    image, parts, has_parts, label, identity, group = (arrays[f"{split}/{name}"] for name in _STORED)
+    return Examples(image, parts, has_parts, label, tuple(identity.tolist()), tuple(group.tolist()), margin)
 
 
 def _decode(
