@@ -8,7 +8,7 @@ from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float, Int
 
 from spermjax.models.attention import VARIANTS
-from spermjax.models.attention.contract import tap_tokens
+from spermjax.models.attention.contract import FEATURES, asked_for, tap_tokens
 from spermjax.models.layers import LayerScale, Mlp, PerExampleDropout
 
 LAYER_NORM_EPSILON = 1e-6
@@ -30,6 +30,8 @@ class Block(nn.Module):
         attention_options: of the variant.
         prefix: tokens before the patches.
         readers: tokens that join behind the blocks.
+        read: how many tokens, from the first, are read behind the block; None for all. The others
+            are given to nobody, and are left out after attention unless the block's output is asked for.
         fused: see `SelfAttention`.
         axis_name: mapped axis of the batch, for dropout that ignores the device count.
         dtype: type of the computation.
@@ -47,6 +49,7 @@ class Block(nn.Module):
     attention_options: FrozenDict[str, Any] = FrozenDict()
     prefix: int = 0
     readers: int = 0
+    read: int | None = None
     fused: bool = False
     axis_name: str | None = None
     dtype: jnp.dtype = jnp.float32
@@ -57,8 +60,8 @@ class Block(nn.Module):
         tokens: Float[Array, "batch tokens width"],
         mask: Bool[Array, "batch tokens"] | None,
         layer: int | Int[Array, ""],
-    ) -> Float[Array, "batch tokens width"]:
-        def residual(branch: Float[Array, "batch tokens width"], name: str) -> Float[Array, "batch tokens width"]:
+    ) -> Float[Array, "batch read width"]:
+        def residual(branch: Float[Array, "batch read width"], name: str) -> Float[Array, "batch read width"]:
             if self.layer_scale is not None:
                 branch = LayerScale(self.layer_scale, name=f"{name}_scale")(branch)
             branch = PerExampleDropout(self.dropout, axis_name=self.axis_name, name=f"{name}_dropout")(
@@ -68,6 +71,7 @@ class Block(nn.Module):
                 self.stochastic_depth, per_channel=False, axis_name=self.axis_name, name=f"{name}_depth"
             )(branch, train=self.train, share=layer / max(1, self.depth - 1))
 
+        read = None if asked_for(self, FEATURES, "output") else self.read
         options: dict[str, Any] = {**self.attention_options}
         normed = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="attention_norm")(tokens)
         normed = tap_tokens(self, "norm1", normed, self.readers)
@@ -76,12 +80,13 @@ class Block(nn.Module):
             grid=self.grid,
             prefix=self.prefix,
             readers=self.readers,
+            read=read,
             fused=self.fused,
             dtype=self.dtype,
             name="attention",
             **options,
         )(normed, mask, layer)
-        tokens = tokens + residual(attended, "attention")
+        tokens = tokens[:, :read] + residual(attended, "attention")
         normed = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="mlp_norm")(tokens)
         tokens = tokens + residual(Mlp(self.mlp_dim, dtype=self.dtype, name="mlp")(normed), "mlp")
         return tap_tokens(self, "output", tokens, self.readers)

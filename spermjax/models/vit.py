@@ -103,6 +103,11 @@ class ViT(nn.Module):
         return READERS.get(self.readout, 0)
 
     @property
+    def read(self) -> int | None:
+        """How many tokens, from the first, the last block must give; None for all."""
+        return 1 if self.readout == "class_token" else None
+
+    @property
     def shortens(self) -> bool:
         """Whether `keep` is taken: weights that depend on where patches lie ask for all of them."""
         return not VARIANTS[self.attention].spatial
@@ -192,7 +197,7 @@ class ViT(nn.Module):
         grid: tuple[int, int],
         *,
         train: bool,
-    ) -> Float[Array, "batch tokens width"]:
+    ) -> Float[Array, "batch read width"]:
         fields: dict[str, Any] = {
             "attention": self.attention,
             "heads": self.heads,
@@ -215,11 +220,12 @@ class ViT(nn.Module):
             return scan_blocks(self, Block(parent=None, **fields), names, tokens, mask, remat=self.remat)
         block = nn.remat(Block) if self.remat else Block
         for layer, name in enumerate(names):
-            tokens = block(name=name, **fields)(tokens, mask, layer)
+            read = self.read if layer == self.depth - 1 else None
+            tokens = block(name=name, read=read, **fields)(tokens, mask, layer)
         return tokens
 
     def _logits(
-        self, tokens: Float[Array, "batch tokens width"], mask: Bool[Array, "batch tokens"] | None
+        self, tokens: Float[Array, "batch read width"], mask: Bool[Array, "batch tokens"] | None
     ) -> Float[Array, "batch outputs"]:
         if self.readout == "class_attention":
             tokens, mask = self._class_attention(tokens, mask)

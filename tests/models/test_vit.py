@@ -42,6 +42,18 @@ def test_rows_are_distributions_and_the_contract_is_filled(options):
     assert captured[FEATURES]["tokens"].shape == (3, tokens, 16)
 
 
+@pytest.mark.parametrize(("pool", "saves"), [("class_token", True), ("mean", False)])
+def test_the_last_block_works_for_tokens_that_are_read_alone(pool, saves):
+    """More than half of a block of two is saved; the values are compared in `test_variants`, with and without."""
+    model, variables = build(pool=pool)
+
+    def flops(*mutable):
+        lowered = jax.jit(lambda x: model.apply(variables, x, mutable=list(mutable))[0]).lower(IMAGES)
+        return lowered.cost_analysis()["flops"]
+
+    assert (flops() < 0.75 * flops(FEATURES)) == saves
+
+
 def test_without_positions_permuted_patches_permute_attention_and_keep_logits():
     model, variables = build()
     variables["params"]["positions"] = jnp.zeros_like(variables["params"]["positions"])

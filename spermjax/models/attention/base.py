@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from spermjax.models.attention.contract import tap_weights
+from spermjax.models.attention.contract import ATTENTION, asked_for, tap_weights
 from spermjax.models.layers import Dense
 
 MASKED = -1e30
@@ -46,10 +46,19 @@ class Scoring:
         allowed: False for pairs that take no part, or None where all do.
     """
 
-    query: Float[Array, "batch tokens heads channels"]
+    query: Float[Array, "batch queries heads channels"]
     key: Float[Array, "batch tokens heads channels"]
-    bias: Float[Array, "heads tokens tokens"] | None = None
-    allowed: Bool[Array, "#batch 1 #tokens tokens"] | None = None
+    bias: Float[Array, "heads queries tokens"] | None = None
+    allowed: Bool[Array, "#batch 1 #queries tokens"] | None = None
+
+    def of_first(self, queries: int | None) -> "Scoring":
+        """That of so many tokens, from the first; None for all."""
+        return Scoring(
+            self.query[:, :queries],
+            self.key,
+            None if self.bias is None else self.bias[:, :queries],
+            None if self.allowed is None else self.allowed[:, :, :queries],
+        )
 
 
 class SelfAttention(nn.Module):
@@ -63,6 +72,8 @@ class SelfAttention(nn.Module):
         grid: rows and columns of patches.
         prefix: tokens before the patches.
         readers: tokens that join behind the blocks and are not among `tokens`.
+        read: how many tokens, from the first, are read behind the layer; None for all. All have weights
+            where somebody looks at them.
         fused: whether `jax.nn.dot_product_attention` serves where a variant allows it
             and nobody looks at the weights.
         dtype: type of the computation; the weights themselves have single precision or better.
@@ -72,6 +83,7 @@ class SelfAttention(nn.Module):
     grid: tuple[int, int]
     prefix: int = 0
     readers: int = 0
+    read: int | None = None
     fused: bool = False
     dtype: jnp.dtype = jnp.float32
 
@@ -88,16 +100,16 @@ class SelfAttention(nn.Module):
         del channels, options
         return ()
 
-    def weights(self, given: Given) -> Float[Array, "batch heads tokens tokens"]:
-        """What each token takes from each, in single precision or better."""
+    def weights(self, given: Given) -> Float[Array, "batch heads queries tokens"]:
+        """What each token takes from each, in single precision or better; of those tokens, at least, that are read."""
         raise NotImplementedError
 
     def mix(
         self, given: Given, value: Float[Array, "batch tokens heads channels"]
-    ) -> Float[Array, "batch tokens heads channels"]:
-        """The weighted sums of values."""
+    ) -> Float[Array, "batch queries heads channels"]:
+        """The weighted sums of values, at least for those tokens that are read."""
         weights = tap_weights(self, self.weights(given), self._tokens, (self.readers, self.readers))
-        return jnp.einsum("bhqk,bkhc->bqhc", weights.astype(self.dtype), value)
+        return jnp.einsum("bhqk,bkhc->bqhc", weights[:, :, : self.read].astype(self.dtype), value)
 
     @property
     def _tokens(self) -> int:
@@ -109,7 +121,7 @@ class SelfAttention(nn.Module):
         tokens: Float[Array, "batch tokens width"],
         mask: Bool[Array, "batch tokens"] | None = None,
         layer: int | Int[Array, ""] = 0,
-    ) -> Float[Array, "batch tokens width"]:
+    ) -> Float[Array, "batch read width"]:
         """Attends.
 
         Args:
@@ -121,7 +133,7 @@ class SelfAttention(nn.Module):
         shape = (3, self.heads, width // self.heads)
         qkv = Dense(shape, dtype=self.dtype, name="qkv")(tokens)
         query, key, value = jnp.moveaxis(qkv, -3, 0)
-        mixed = self.mix(Given(tokens, query, key, mask, layer), value)
+        mixed = self.mix(Given(tokens, query, key, mask, layer), value)[:, : self.read]
         return Dense(width, axes=2, dtype=self.dtype, name="out")(mixed)
 
 
@@ -136,23 +148,25 @@ class ScoredAttention(SelfAttention):
         """From scores to weights that are non-negative and sum to one."""
         return jax.nn.softmax(scores, axis=-1)
 
-    def weights(self, given: Given) -> Float[Array, "batch heads tokens tokens"]:
+    def weights(self, given: Given) -> Float[Array, "batch heads queries tokens"]:
         """Distributions over the allowed keys; zero for a query that has none."""
         scoring = self.scoring(given)
+        if not asked_for(self, ATTENTION, "weights"):
+            scoring = scoring.of_first(self.read)
         return self.over_allowed(scores(scoring), allowed(scoring, given.mask))
 
     def over_allowed(
         self,
-        scores: Float[Array, "batch heads tokens tokens"],
-        allowed: Bool[Array, "#batch 1 #tokens tokens"] | None,
-    ) -> Float[Array, "batch heads tokens tokens"]:
+        scores: Float[Array, "batch heads queries tokens"],
+        allowed: Bool[Array, "#batch 1 #queries tokens"] | None,
+    ) -> Float[Array, "batch heads queries tokens"]:
         """`normalise` over allowed keys alone."""
         if allowed is None:
             return self.normalise(scores)
         return jnp.where(allowed, self.normalise(jnp.where(allowed, scores, MASKED)), 0.0)
 
 
-def scores(scoring: Scoring) -> Float[Array, "batch heads tokens tokens"]:
+def scores(scoring: Scoring) -> Float[Array, "batch heads queries tokens"]:
     """`query @ key + bias` in single precision, or better where the inputs are."""
     kind = jnp.promote_types(scoring.query.dtype, jnp.float32)
     product = jnp.einsum("bqhc,bkhc->bhqk", scoring.query, scoring.key, preferred_element_type=kind)
@@ -161,7 +175,7 @@ def scores(scoring: Scoring) -> Float[Array, "batch heads tokens tokens"]:
 
 def allowed(
     scoring: Scoring, mask: Bool[Array, "batch tokens"] | None
-) -> Bool[Array, "#batch 1 #tokens tokens"] | None:
+) -> Bool[Array, "#batch 1 #queries tokens"] | None:
     """Pairs that take part: allowed by the variant, the key not masked."""
     if mask is None:
         return scoring.allowed

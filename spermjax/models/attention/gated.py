@@ -17,8 +17,9 @@ class GatedAttention(ScoredAttention):
 
     normalised = False
 
-    def weights(self, given: Given) -> Float[Array, "batch heads tokens tokens"]:
+    def weights(self, given: Given) -> Float[Array, "batch heads queries tokens"]:
         """Softmax weights times the gate of their query."""
+        weights = super().weights(given)
         gate = Dense(self.heads, dtype=self.dtype, name="gate")(given.tokens)
         gate = nn.sigmoid(gate.astype(jnp.float32))
-        return super().weights(given) * gate.swapaxes(1, 2)[..., None]
+        return weights * gate[:, : weights.shape[2]].swapaxes(1, 2)[..., None]

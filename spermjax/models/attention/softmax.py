@@ -16,7 +16,7 @@ class SoftmaxAttention(ScoredAttention):
         """The weighted sums of values, fused where that is wanted and nobody looks at the weights."""
         if not self.fused or asked_for(self, ATTENTION, "weights"):
             return super().mix(given, value)
-        scoring = self.scoring(given)
+        scoring = self.scoring(given).of_first(self.read)
         bias = None if scoring.bias is None else scoring.bias[None].astype(value.dtype)
         return jax.nn.dot_product_attention(
             scoring.query, scoring.key, value, bias, allowed(scoring, given.mask), scale=1.0
