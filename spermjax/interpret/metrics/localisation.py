@@ -9,10 +9,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from spermjax.interpret.metrics.metric import METRICS, Metric, register
-from spermjax.interpret.metrics.order import ascending, keys
+from spermjax.interpret.metrics.order import inside_highest
 
 
 def _where_defined(defined: Bool[Array, ""], value: Float[Array, ""]) -> Float[Array, ""]:
@@ -81,23 +81,13 @@ def relevance_mass_accuracy(map: Float[Array, "height width"], mask: Bool[Array,
     return _where_defined(mask.any(), _share((map * mask).sum(), map.sum()))
 
 
-def _highest(map: Float[Array, "height width"], count: int | Int[Array, ""]) -> Bool[Array, "height width"]:
-    """As many pixels of the highest values, of tied ones the first."""
-    values = keys(map)
-    least = ascending(map)[jnp.clip(map.size - count, 0, map.size - 1)]
-    above, tied = values > least, values == least
-    # The order of tied pixels is that of their places.
-    place = jnp.cumsum(tied.reshape(-1)).reshape(map.shape)
-    return above | (tied & (place <= count - above.sum()))
-
-
 def relevance_rank_accuracy(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) -> Float[Array, ""]:
     """Share of the `|mask|` highest pixels that lie in the mask (Arras, Osman & Samek 2022).
 
     It is also the Dice coefficient of the mask and the map cut at the mask's area.
     """
     area = mask.sum()
-    return _where_defined(jnp.isfinite(map).all(), _share((mask & _highest(map, area)).sum(), area))
+    return _where_defined(jnp.isfinite(map).all(), _share(inside_highest(map, mask, area), area))
 
 
 def dice_at_matched_area(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) -> Float[Array, ""]:
@@ -108,7 +98,7 @@ def dice_at_matched_area(map: Float[Array, "height width"], mask: Bool[Array, "h
 def iou_at_matched_area(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) -> Float[Array, ""]:
     """Intersection over union of the mask and as many of the map's highest pixels."""
     area = mask.sum()
-    both = (mask & _highest(map, area)).sum()
+    both = inside_highest(map, mask, area)
     return _where_defined(jnp.isfinite(map).all(), _share(both, 2 * area - both))
 
 
@@ -116,7 +106,7 @@ def top_k_intersection(
     map: Float[Array, "height width"], mask: Bool[Array, "height width"], *, k: int = 50
 ) -> Float[Array, ""]:
     """Share of the `k` highest pixels that lie in the mask (Theiner et al. 2021)."""
-    return _where_defined(mask.any() & jnp.isfinite(map).all(), (mask & _highest(map, k)).sum() / k)
+    return _where_defined(mask.any() & jnp.isfinite(map).all(), inside_highest(map, mask, k) / k)
 
 
 def region_mass(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from spermjax.interpret.metrics.metric import Metric, register
-from spermjax.interpret.metrics.order import below, up_to
+from spermjax.interpret.metrics.order import ranking
 
 
 def auroc(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) -> Float[Array, ""]:
@@ -16,13 +16,13 @@ def auroc(map: Float[Array, "height width"], mask: Bool[Array, "height width"]) 
 
     Ties count one half (Hanley & McNeil 1982). NaN for an empty and for a full mask.
     """
-    inside = mask.reshape(-1)
-    positives = inside.sum()
-    negatives = inside.size - positives
-    midranks = (below(map) + up_to(map) + 1) / 2
-    # Mean ranks keep the numbers small enough for float32.
-    mean_rank = jnp.where(inside, midranks, 0.0).sum() / jnp.maximum(positives, 1)
-    area = (mean_rank - (positives + 1) / 2) / jnp.maximum(negatives, 1)
+    ranked = ranking(map, mask)
+    positives = mask.sum()
+    negatives = mask.size - positives
+    # A tied pixel's rank is the mean of theirs. Ranks are shared out before they are summed,
+    # since their sum would be too large for float32.
+    ranks = (ranked.lower + ranked.number + 1) / 2 / jnp.maximum(positives, 1)
+    area = ((ranked.tied_inside * ranks).sum() - (positives + 1) / 2) / jnp.maximum(negatives, 1)
     return jnp.where((positives > 0) & (negatives > 0) & jnp.isfinite(map).all(), area, jnp.nan)
 
 
@@ -31,12 +31,10 @@ def average_precision(map: Float[Array, "height width"], mask: Bool[Array, "heig
 
     All pixels of one value are taken together. NaN for an empty mask.
     """
-    inside, less = mask.reshape(-1), below(map)
-    taken = inside.size - less
-    hits_at = jnp.zeros(inside.size, jnp.int32).at[less].add(inside.astype(jnp.int32))
-    hits = jax.lax.cumsum(hits_at, reverse=True)[less]
-    positives = inside.sum()
-    precision = jnp.where(inside, hits / taken, 0.0).sum() / jnp.maximum(positives, 1)
+    ranked = ranking(map, mask)
+    positives = mask.sum()
+    precision = (positives - ranked.lower_inside) / (mask.size - ranked.lower)
+    precision = (ranked.tied_inside * precision).sum() / jnp.maximum(positives, 1)
     return jnp.where((positives > 0) & jnp.isfinite(map).all(), precision, jnp.nan)
 
 
