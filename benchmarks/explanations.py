@@ -5,7 +5,8 @@
 Needs the extra `references`. spermjax takes the cores as devices, as its commands do, and
 PyTorch as threads. Each pair is timed in turn, repetition by repetition, so
 that other work on the machine falls on both; a ratio above one means that spermjax is
-faster. Methods for which there is no package are in `torch_methods`. Where both sides
+faster. Methods for which there is no package are in `torch_methods`, and those of Chefer et al. also, as
+their authors compute them, in `torch_chefer`. Where both sides
 take random masks or coalitions, they take as many; `MOST_PASSES` leaves out what would
 take minutes for one batch.
 """
@@ -27,6 +28,7 @@ import pytorch_grad_cam as grad_cam
 import quantus
 import timm
 import torch
+import torch_chefer
 import torch_methods
 from captum import attr as captum
 from captum import metrics as captum_metrics
@@ -40,13 +42,16 @@ from spermjax.interpret import METHODS, METRICS
 from spermjax.models.build import init_variables
 from spermjax.models.pretrained import load_weights
 from spermjax.models.vit import ViT
-from spermjax.parallel import choose_devices, pmap_examples, replicate
+from spermjax.parallel import replicate
+from spermjax.workflow.measure import over_devices
 
 MODELS = {
     "small": {"img_size": 64, "patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4},
     "tiny_224": {"img_size": 224, "patch_size": 16, "embed_dim": 192, "depth": 12, "num_heads": 3},
 }
 OUTPUTS = 4
+LEAN = ", lean"
+"""Marks a method beside a reference that does the least work, instead of the one that its authors publish."""
 IG_STEPS, NOISES, COALITIONS, MASKS, SUBSETS = 50, 50, 200, 200, 64
 OPTIONS = {
     "kernel_shap": {"coalitions": COALITIONS},
@@ -80,6 +85,13 @@ CAMS = {
     "grad_cam_elementwise": grad_cam.GradCAMElementWise,
     "score_cam": grad_cam.ScoreCAM,
     "ablation_cam": grad_cam.AblationCAM,
+}
+
+
+TORCH_METHODS = {
+    **torch_methods.METHODS,
+    **{f"{name}{LEAN}": torch_methods.METHODS[name] for name in torch_chefer.METHODS},
+    **torch_chefer.METHODS,
 }
 
 
@@ -139,7 +151,7 @@ def reference_methods(model: torch.nn.Module, patch: int) -> dict[str, Callable[
 
     return {
         **{name: cam(kind, model) for name, kind in CAMS.items()},
-        **{name: lambda x, t, f=function: f(model, x, t) for name, function in torch_methods.METHODS.items()},
+        **{name: lambda x, t, f=function: f(model, x, t) for name, function in TORCH_METHODS.items()},
         "saliency": lambda x, targets: captum.Saliency(model).attribute(x.requires_grad_(), targets),
         "input_x_gradient": lambda x, targets: captum.InputXGradient(model).attribute(x.requires_grad_(), targets),
         "smooth_grad": lambda x, targets: captum.NoiseTunnel(captum.Saliency(model)).attribute(
@@ -215,14 +227,14 @@ def noisy(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def our_method(name: str, model: ViT, variables: dict, images: np.ndarray, targets: np.ndarray) -> Callable[[], Any]:
     """One call, spread over the devices as `spermjax explain` spreads it."""
-    method, devices = METHODS[name], choose_devices(None, len(images))
+    method, devices = METHODS[name.removesuffix(LEAN)], jax.devices()
     chunk = max(CHUNK, len(images) // len(devices))
 
     def explain(variables: dict, images: jax.Array, targets: jax.Array, index: jax.Array) -> jax.Array:
         given = {key: value for key, value in {"chunk": chunk, "index": index}.items() if key in method.needs}
         return method.native(model, variables, images, targets, **given | OPTIONS.get(name, {}))
 
-    run, placed = pmap_examples(explain, devices), replicate(variables, devices)
+    run, placed = over_devices(explain, devices, len(images)), replicate(variables, devices)
     return lambda: run(placed, images, targets, np.arange(len(images)))
 
 
@@ -230,7 +242,7 @@ def our_metric(
     name: str, model: ViT, variables: dict, images: np.ndarray, targets: np.ndarray, maps: np.ndarray, masks: np.ndarray
 ) -> Callable[[], Any]:
     """One call of one metric or of all that localise, spread over the devices."""
-    devices = choose_devices(None, len(images))
+    devices = jax.devices()
     names = tuple(LOCALISATION) if name == TOGETHER else (name,)
     side = images.shape[1] // model.patch_size
     scores = maps.reshape(len(maps), side, model.patch_size, side, model.patch_size).mean((2, 4))
@@ -244,7 +256,7 @@ def our_metric(
         given = arrays | {"model": model, "variables": variables, "kind": "single_label", "chunk": chunk}
         return {each: METRICS[each].function(**{k: given[k] for k in METRICS[each].needs}) for each in names}
 
-    run, placed = pmap_examples(evaluate, devices), replicate(variables, devices)
+    run, placed = over_devices(evaluate, devices, len(images)), replicate(variables, devices)
     return lambda: run(placed, arrays)
 
 
