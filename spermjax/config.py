@@ -286,7 +286,7 @@ class Interpret:
     examples: int = 64
     """Validation examples that are explained."""
     chunk: int = 16
-    """Examples explained at once: bounds the memory."""
+    """Images in one forward pass, and the most examples at once, on each device: bounds the memory."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,9 +3,14 @@
 `function` takes one index; at most `size` indices are evaluated at once, chunk after
 chunk. All chunks are of one length, the last is padded with the last index, so one chunk is
 compiled and less than one evaluation for each chunk is wasted.
+
+Devices that are all given the same images share the indices between them (`shared_over`):
+so one image is explained by all of them.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -43,7 +48,28 @@ def in_one_batch(function: Callable[[Any, Array, Array], Array]) -> Callable[[An
     return folded
 
 
-def _indices(count: int, size: int) -> Int[Array, "chunks size"]:
+_AXIS: ContextVar[str | None] = ContextVar("axis", default=None)
+
+
+@contextlib.contextmanager
+def shared_over(axis: str | None) -> Iterator[None]:
+    """Says, while a function is traced, that a mapped axis of devices holds the same images and shares the work."""
+    token = _AXIS.set(axis)
+    try:
+        yield
+    finally:
+        _AXIS.reset(token)
+
+
+def _own_indices(count: int, axis: str | None) -> tuple[Int[Array, ""] | int, int]:
+    """The first of this device's indices, and how many each device has; the last may have some beyond `count`."""
+    if axis is None:
+        return 0, count
+    each = -(-count // jax.lax.axis_size(axis))
+    return jax.lax.axis_index(axis) * each, each
+
+
+def _chunks(count: int, size: int) -> Int[Array, "chunks size"]:
     chunks = -(-count // size)
     length = -(-count // chunks)
     return jnp.minimum(jnp.arange(chunks * length), count - 1).reshape(chunks, length)
@@ -51,19 +77,33 @@ def _indices(count: int, size: int) -> Int[Array, "chunks size"]:
 
 def map_in_chunks(function: Callable[[Int[Array, ""]], Any], count: int, size: int) -> Any:
     """`function` of each index below `count`, stacked on a new leading axis."""
-    stacked = jax.lax.map(jax.vmap(function), _indices(count, size))
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], stacked)
+    axis = _AXIS.get()
+    first, each = _own_indices(count, axis)
+    # What a function does within belongs to one index, which no other device has.
+    with shared_over(None):
+        stacked = jax.lax.map(jax.vmap(function), jnp.minimum(first + _chunks(each, size), count - 1))
+
+    def whole(leaf: Array) -> Array:
+        own = leaf.reshape(-1, *leaf.shape[2:])[:each]
+        return own if axis is None else jax.lax.all_gather(own, axis, tiled=True)[:count]
+
+    return jax.tree.map(whole, stacked)
 
 
 def sum_in_chunks(function: Callable[[Int[Array, ""]], Array], count: int, size: int) -> Array:
     """The sum of `function` over indices below `count`; only one chunk is held in memory."""
-    indices = _indices(count, size)
-    counted = (jnp.arange(indices.size) < count).reshape(indices.shape)
-    one = jax.eval_shape(function, indices[0, 0])
+    axis = _AXIS.get()
+    first, each = _own_indices(count, axis)
+    chunks = _chunks(each, size)
+    place = jnp.arange(chunks.size).reshape(chunks.shape)
+    counted = (place < each) & (first + place < count)
+    with shared_over(None):
+        one = jax.eval_shape(function, chunks[0, 0])
 
-    def add(total: Array, chunk: tuple[Array, Array]) -> tuple[Array, None]:
-        chunk_indices, chunk_counted = chunk
-        return total + jnp.tensordot(chunk_counted.astype(one.dtype), jax.vmap(function)(chunk_indices), axes=1), None
+        def add(total: Array, chunk: tuple[Array, Array]) -> tuple[Array, None]:
+            indices, counted = chunk
+            return total + jnp.tensordot(counted.astype(one.dtype), jax.vmap(function)(indices), axes=1), None
 
-    total, _ = jax.lax.scan(add, jnp.zeros(one.shape, one.dtype), (indices, counted))
-    return total
+        indices = jnp.minimum(first + chunks, count - 1)
+        total, _ = jax.lax.scan(add, jnp.zeros(one.shape, one.dtype), (indices, counted))
+    return total if axis is None else jax.lax.psum(total, axis)

@@ -95,3 +95,17 @@ def pmap_examples(function: Callable, devices: Sequence[jax.Device]) -> Callable
         return out if len(local) == len(devices) else gathered(out)
 
     return run
+
+
+def pmap_same(function: Callable, devices: Sequence[jax.Device]) -> Callable:
+    """Maps `function(variables, *arrays)` over this process's devices, each of which is given all examples.
+
+    The function shares the work over `AXIS` by itself and returns the same on every device.
+
+    Returns:
+        A function of the same signature, whose results are NumPy arrays.
+    """
+    mapped = jax.jit(
+        jax.shard_map(function, mesh=mesh_of(own(devices)), in_specs=WHOLE, out_specs=WHOLE, check_vma=False)
+    )
+    return lambda variables, *arrays: jax.tree.map(np.asarray, mapped(variables, *arrays))

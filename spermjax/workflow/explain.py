@@ -111,7 +111,6 @@ def explain(
     folder = out or trained.run.explanations(split)
     logits = predict_logits(trained, chosen)
     targets = logits.argmax(axis=1)
-    chunk = min(interpret.chunk, len(chosen))
     pieces = Pieces(
         folder / "pieces",
         {
@@ -119,7 +118,7 @@ def explain(
             "step": trained.step,
             "methods": [method.name for method in wanted],
             "metrics": measures,
-            "at_once": [chunk, len(trained.devices)],
+            "at_once": [interpret.chunk, len(trained.devices)],
             "ids": chosen.id,
             "pixels": hashlib.sha256(chosen.image.tobytes() + chosen.parts.tobytes()).hexdigest(),
         },
@@ -136,7 +135,7 @@ def explain(
             trained.devices,
             methods=(*wanted, *(METHODS[name] for name in BASELINES)),
             metrics=measures,
-            chunk=chunk,
+            chunk=interpret.chunk,
             has_parts=bool(chosen.has_parts.any()),
             pieces=pieces,
             advance=count_up,
@@ -147,7 +146,8 @@ def explain(
     _store_examples(folder, trained, chosen, logits, targets, probability, shown)
     _store_table(folder, chosen, measured)
     if hasattr(trained.model, "attention_spec"):
-        count = make_head_histogram(trained.model, trained.devices, chunk)(trained.variables, chosen)
+        at_once = min(interpret.chunk, len(chosen))
+        count = make_head_histogram(trained.model, trained.devices, at_once)(trained.variables, chosen)
         _store_arrays(folder / "attention.npz", {"count": count, "log10_weight": LOG10_WEIGHT})
     write_json(
         folder / "summary.json",

@@ -1,6 +1,8 @@
 """Explanations and metrics of a split, over all devices, in pieces that bound the memory."""
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -12,13 +14,30 @@ from spermjax.data.batch import PackedBatch, unpack
 from spermjax.data.examples import Examples
 from spermjax.data.pipeline import padded_batches
 from spermjax.data.task import Task
+from spermjax.interpret.chunks import shared_over
 from spermjax.interpret.methods import Method
 from spermjax.interpret.model import Variables
 from spermjax.interpret.suite import Measurements, applicable, deciding_regions, measure
-from spermjax.parallel import one_of_each_process, pmap_examples
+from spermjax.parallel import AXIS, one_of_each_process, pmap_examples, pmap_same
 from spermjax.workflow.pieces import Pieces
 
 Measure = Callable[[Variables, Examples, Int[np.ndarray, "n"]], Measurements]
+
+
+def over_devices(function: Callable, devices: Sequence[jax.Device], count: int) -> Callable:
+    """`function(variables, *arrays)` of so many examples, by all devices.
+
+    Each device takes some of the examples; where there are fewer examples than devices,
+    each takes all of them and some of the steps that `spermjax.interpret.chunks` counts.
+    """
+    if count >= len(devices):
+        return pmap_examples(function, devices)
+
+    def shared(*arguments: Any) -> Any:
+        with shared_over(AXIS):
+            return function(*arguments)
+
+    return pmap_same(shared, devices)
 
 
 def make_measure(
@@ -42,7 +61,7 @@ def make_measure(
         devices: that share the work.
         methods: explanation methods or their names; those that the data can't serve are left out.
         metrics: names of metrics; None for all that apply.
-        chunk: examples at once on each device.
+        chunk: images in one forward pass on each device, and the most examples at once.
         has_parts: whether the examples have masks.
         cheap: leave out metrics that ask the model again (insertion, deletion).
         pieces: where finished pieces are kept, and taken from.
@@ -71,10 +90,10 @@ def make_measure(
             chunk=chunk,
         )
 
-    mapped = pmap_examples(of_chunk, devices)
-
     def measured(variables: Variables, examples: Examples, targets: Int[np.ndarray, "n"]) -> Measurements:
-        at_once = chunk * len(devices)
+        count = len(examples)
+        mapped = over_devices(of_chunk, devices, count)
+        at_once = count if count < len(devices) else len(devices) * min(chunk, math.ceil(count / len(devices)))
         results = []
         for number, batch in enumerate(padded_batches(examples, at_once)):
             result = None if pieces is None else pieces.load(number)
@@ -85,6 +104,6 @@ def make_measure(
                     pieces.save(number, result)
             results.append(result)
             advance(int(batch.weight.sum()))
-        return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(examples)], *results)
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *results)
 
     return measured

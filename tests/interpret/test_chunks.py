@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spermjax.interpret.chunks import in_one_batch, map_in_chunks, sum_in_chunks
+from spermjax.interpret.chunks import in_one_batch, map_in_chunks, shared_over, sum_in_chunks
+from spermjax.parallel import AXIS, pmap_same
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 50])
@@ -14,6 +15,30 @@ def test_chunks_cover_each_index_once(count, size):
     values = jnp.asarray(np.random.default_rng(0).normal(size=(count, 2)))
     np.testing.assert_array_equal(map_in_chunks(lambda index: values[index], count, size), values)
     np.testing.assert_allclose(sum_in_chunks(lambda index: values[index], count, size), values.sum(0), atol=1e-5)
+
+
+@pytest.mark.multidevice
+@pytest.mark.parametrize("devices", [1, 2, 8])
+@pytest.mark.parametrize("count, size", [(1, 4), (7, 2), (16, 16), (50, 3)])
+def test_devices_share_the_indices(devices, count, size):
+    """Inner chunks belong to one index, so they are not shared again."""
+    values = jnp.asarray(np.random.default_rng(0).normal(size=(count, 2)), jnp.float32)
+    lengths = []
+
+    def function(_, values):
+        def inner(index):
+            jax.debug.callback(lambda index: lengths.append(index), index)
+            return values[index] * sum_in_chunks(lambda place: values[place, 0], count, size)
+
+        with shared_over(AXIS):
+            return map_in_chunks(inner, count, size), sum_in_chunks(lambda index: values[index], count, size)
+
+    mapped, summed = pmap_same(function, jax.devices()[:devices])({}, values)
+    jax.effects_barrier()
+    np.testing.assert_allclose(mapped, values * values[:, 0].sum(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(summed, values.sum(0), atol=1e-5)
+    each = -(-count // devices)
+    assert len(lengths) < devices * (each + -(-each // size))
 
 
 @pytest.mark.parametrize("count, size, least", [(50, 16, 52), (65, 16, 65), (64, 16, 64), (9, 8, 10)])
