@@ -3,8 +3,8 @@
     python benchmarks/explanations.py --models small tiny_224 --batches 1 64 --json ratios.json
 
 Needs the extra `references`. spermjax takes the cores as devices, as its commands do, and
-PyTorch as threads. Each pair is timed in turn, repetition by repetition, so
-that other work on the machine falls on both; a ratio above one means that spermjax is
+PyTorch as threads. Each pair is timed in turns of some calls, repetition by repetition,
+so that other work on the machine falls on both; a ratio above one means that spermjax is
 faster. Methods for which there is no package are in `torch_methods`, and those of Chefer et al. also, as
 their authors compute them, in `torch_chefer`. Where both sides
 take random masks or coalitions, they take as many; `MOST_PASSES` leaves out what would
@@ -71,6 +71,7 @@ PASSES = {
 }
 MOST_PASSES = {"small": 10**5, "tiny_224": 2500}
 """Forward passes of one batch, of what is timed unless it is named."""
+TURN_SECONDS = 0.3
 AT_ONCE, CHUNK = 64, 16
 """Perturbed images that a reference takes in one pass, and that spermjax takes."""
 
@@ -261,10 +262,12 @@ def our_metric(
 
 
 def seconds(function: Callable[[], Any]) -> float:
-    """Time of one call."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+    """Time of one call, of as many as fill a turn: threads of the other side still spin for a while after theirs."""
+    start, calls = time.perf_counter(), 0
+    while calls == 0 or time.perf_counter() - start < TURN_SECONDS:
+        function()
+        calls += 1
+    return (time.perf_counter() - start) / calls
 
 
 def compare(model_name: str, batch: int, wanted: list[str] | None, repetitions: int) -> dict[str, float]:
