@@ -11,7 +11,7 @@ import pytest
 from spermjax.data.batch import Batch
 from spermjax.models.vit import ViT
 from spermjax.parts import PARTS
-from tests.interpret.support import Foreign
+from tests.interpret.support import Foreign, stored
 from tests.models.golden import images, model_and_variables
 
 
@@ -59,6 +59,20 @@ def golden(assets, golden_data):
         return cache[name]
 
     return build
+
+
+@pytest.fixture(scope="session")
+def case(golden, golden_data):
+    """The trained model, its reference values, and signed integrated gradients by colour."""
+    pixels = golden_data("pixelmaps.npz")
+    return golden("cls"), golden_data("faithfulness_cls.npz"), pixels["cls/ref:ig_gausslegendre_50"]
+
+
+@pytest.fixture(scope="session")
+def perturbations(case):
+    """Stored by the reference in normalised units."""
+    _, expected, _ = case
+    return jnp.moveaxis(jnp.asarray(stored(expected, "stored_perturbations"), jnp.float32), 2, -1)
 
 
 @pytest.fixture
