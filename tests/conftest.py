@@ -1,6 +1,7 @@
 """Eight virtual devices, and the way to data that stays out of the repository."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ FLAGS = (
     "--xla_force_host_platform_device_count=8",
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false",
 )
 os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), *FLAGS))
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -25,6 +27,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 if "SPERMJAX_CACHE" not in os.environ:
     os.environ["SPERMJAX_CACHE"] = tempfile.mkdtemp(prefix="spermjax-tests-")
     atexit.register(shutil.rmtree, os.environ["SPERMJAX_CACHE"], ignore_errors=True)
+
+# Tracing makes many objects and few cycles.
+gc.set_threshold(50_000, 20, 50)
 
 import pytest  # noqa: E402  JAX reads the environment when it is first imported
 
