@@ -1,0 +1,36 @@
+"""Devices that share one image give what one device gives."""
+
+import jax
+import numpy as np
+import pytest
+
+from spermjax.data.task import Task
+from spermjax.models.vit import ViT
+from spermjax.workflow.measure import make_measure
+from tests.train import tiny
+
+METHODS = ("rollout", "score_cam", "smooth_grad")
+METRICS = ("deletion", "max_sensitivity")
+
+
+@pytest.mark.multidevice
+def test_devices_share_the_steps_of_an_image():
+    """Beside one device; three of them do not divide the steps."""
+    examples = tiny.dataset().splits["validation"].take(np.array([1]))
+    model = ViT(num_outputs=4, patch_size=8, width=8, depth=1, heads=2)
+    variables = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 16, 16, 3), np.float32))
+    variables = jax.tree.map(lambda leaf: 3 * leaf, variables)
+    task = Task("single_label", ("a", "b", "c", "d"), {})
+
+    def measured(devices):
+        measure = make_measure(
+            model, task, jax.devices()[:devices], methods=METHODS, metrics=METRICS, chunk=4, has_parts=False
+        )
+        return measure(variables, examples, np.array([2]))
+
+    alone, shared = measured(1), measured(3)
+    assert alone.maps.keys() == shared.maps.keys() == set(METHODS)
+    for name, map in alone.maps.items():
+        np.testing.assert_allclose(shared.maps[name], map, rtol=1e-3, atol=1e-4 * np.abs(map).max(), err_msg=name)
+    for name, value in alone.values.items():
+        np.testing.assert_allclose(shared.values[name], value, rtol=1e-3, atol=1e-3, err_msg=name)
