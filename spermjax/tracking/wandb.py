@@ -7,7 +7,8 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ CHECKPOINT_STEP = "checkpoint_step"
 INIT_TIMEOUT_SECONDS = 10.0
 FINISH_TIMEOUT_SECONDS = 60.0
 
+_SENDER = ThreadPoolExecutor(1, "wandb")  # One for all runs: W&B's own process, which they share, starts once.
 _log = logging.getLogger(__name__)
 
 
@@ -35,25 +37,28 @@ def wanted_mode(setting: str) -> str:
 class Wandb:
     """Sends a run to Weights & Biases, or records it under `<run>/wandb` for `spermjax sync`.
 
-    Whatever goes wrong there is said once and training goes on: `metrics.jsonl` holds
-    the same numbers. A server that doesn't answer within ten seconds makes the run
-    offline; at the end, uploading may take a minute. A resumed run keeps its identity,
-    kept in `<run>/wandb/run_id`, and continues on the server when online.
+    A thread does so, in the order of the calls, and training doesn't wait for it: W&B is
+    imported and started when there is something to send, beside the first steps. Whatever
+    goes wrong there is said once and training goes on: `metrics.jsonl` holds the same
+    numbers. A server that doesn't answer within ten seconds makes the run offline; at the
+    end, uploading may take a minute. A resumed run keeps its identity, kept in
+    `<run>/wandb/run_id`, and continues on the server when online.
 
     Args:
         tracking: project, tags and mode.
         run: the run's folder; its name becomes the run's; seeds and folds of one variant share a group.
         config: the experiment as JSON-able values.
+
+    Raises:
+        SpermjaxError: the run's folder can't be written.
     """
 
     def __init__(self, tracking: Tracking, run: Path, config: Mapping[str, Any]):
-        import wandb
-
-        self._wandb = wandb
         self._said: set[str] = set()
-        self._run = None
         self._folder, self._step = run, 0
-        arguments: dict[str, Any] = {
+        self._mode, self._opened = wanted_mode(tracking.wandb), False
+        self._run: Any = None
+        self._arguments: dict[str, Any] = {
             "id": _run_id(run),
             "dir": run,
             "project": tracking.project,
@@ -63,66 +68,54 @@ class Wandb:
             "tags": list(tracking.tags),
             "config": dict(config),
         }
-        mode = wanted_mode(tracking.wandb)
-        if mode in ("auto", "online") and self._has_key(asked_for=mode == "online"):
-            with self._shielded("start online, the run is recorded offline"):
-                self._run = wandb.init(mode="online", resume="allow", settings=self._settings(), **arguments)
-            if self._run is None:
-                wandb.teardown()  # W&B's own process would keep the identity of the run that failed to start.
-        if self._run is None:
-            with self._shielded("start"):
-                self._run = wandb.init(mode="offline", settings=self._settings(), **arguments)
-        if self._run is not None:
-            self._step = self._run.starting_step
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        self._step = int(step)
-        if self._run is not None:
-            with self._shielded("log"):
-                self._run.log({name: float(value) for name, value in values.items()}, step=int(step))
+        numbers = {name: float(value) for name, value in values.items()}
+
+        def send(run: Any) -> None:
+            self._step = int(step)
+            run.log(numbers, step=int(step))
+
+        self._send("log", send)
 
     def figure(self, step: int, name: str, image: UInt8[np.ndarray, "height width 3"], caption: str) -> None:
-        if self._run is not None:
-            with self._shielded("log a figure"):
-                picture = self._wandb.Image(image, caption=caption)
-                self._run.log({name: picture, **self._of(step)}, step=max(int(step), self._step))
+        def send(run: Any) -> None:
+            picture = self._wandb.Image(image, caption=caption)
+            run.log({name: picture, **self._of(step)}, step=max(int(step), self._step))
+
+        self._send("log a figure", send)
 
     def summary(self, values: Mapping[str, float]) -> None:
-        if self._run is not None:
-            with self._shielded("store the summary"):
-                self._run.summary.update({name: float(value) for name, value in values.items()})
+        numbers = {name: float(value) for name, value in values.items()}
+        self._send("store the summary", lambda run: run.summary.update(numbers))
 
     def explanations(self, folder: Path) -> None:
         """Stores explained cells as a table, and the attention of each head as a histogram."""
-        if self._run is not None:
-            with self._shielded("store explanations"):
-                publish_explanations(self._run, folder, self._step)
+        self._send("store explanations", lambda run: publish_explanations(run, folder, self._step))
 
     def artifact(self, name: str, kind: str, folder: Path) -> None:
         """Stores all files of a folder under a name that W&B versions."""
-        if self._run is not None:
-            with self._shielded("store an artifact"):
-                artifact = self._wandb.Artifact(re.sub(r"[^\w.-]+", "_", name), type=kind)
-                artifact.add_dir(str(folder))
-                self._run.log_artifact(artifact)
+
+        def send(run: Any) -> None:
+            artifact = self._wandb.Artifact(re.sub(r"[^\w.-]+", "_", name), type=kind)
+            artifact.add_dir(str(folder))
+            run.log_artifact(artifact)
+
+        self._send("store an artifact", send)
 
     def alert(self, title: str, text: str) -> None:
-        if self._run is not None:
-            with self._shielded("send an alert"):
-                self._run.alert(title=title, text=text, level="ERROR")
+        self._send("send an alert", lambda run: run.alert(title=title, text=text, level="ERROR"))
 
     def complete(self) -> None:
-        if self._run is not None:
-            with self._shielded("publish tables and artifacts"):
-                publish(self._run, self._folder, self._step)
+        self._send("publish tables and artifacts", lambda run: publish(run, self._folder, self._step))
 
     def finish(self) -> None:
-        if self._run is None:
-            return
-        with self._shielded("finish"):
-            record, start = Path(self._run.dir).parent / f"run-{self._run.id}.wandb", time.monotonic()
-            self._run.finish()
-            if self._run.offline:
+        """Waits until all is sent, or W&B gives up."""
+
+        def send(run: Any) -> None:
+            record, start = Path(run.dir).parent / f"run-{run.id}.wandb", time.monotonic()
+            run.finish()
+            if run.offline:
                 return
             # W&B gives up in silence at its limit; what was not sent by then waits in the record.
             if time.monotonic() - start < FINISH_TIMEOUT_SECONDS:
@@ -133,6 +126,35 @@ class Wandb:
                     FINISH_TIMEOUT_SECONDS,
                     self._folder,
                 )
+
+        self._send("finish", send).result()
+
+    def _send(self, action: str, send: Callable[[Any], object]) -> Future[None]:
+        """Has the thread open the run, if it is not, and send something to it."""
+
+        def work() -> None:
+            if not self._opened:
+                self._open()
+            if self._run is not None:
+                with self._shielded(action):
+                    send(self._run)
+
+        return _SENDER.submit(work)
+
+    def _open(self) -> None:
+        import wandb
+
+        self._opened, self._wandb = True, wandb
+        if self._mode in ("auto", "online") and self._has_key(asked_for=self._mode == "online"):
+            with self._shielded("start online, the run is recorded offline"):
+                self._run = wandb.init(mode="online", resume="allow", settings=self._settings(), **self._arguments)
+            if self._run is None:
+                wandb.teardown()  # W&B's own process would keep the identity of the run that failed to start.
+        if self._run is None:
+            with self._shielded("start"):
+                self._run = wandb.init(mode="offline", settings=self._settings(), **self._arguments)
+        if self._run is not None:
+            self._step = self._run.starting_step
 
     def _of(self, step: int) -> dict[str, int]:
         """W&B's steps never go back, so what shows an earlier model, as the best one, says so in a field."""

@@ -60,6 +60,7 @@ def test_a_server_that_dies_on_the_way_is_caught_up_with(server, tmp_path, caplo
     run = tmp_path / "phantom" / "run-0"
     tracker = Wandb(Tracking(), run, {})
     tracker.log(1, {"train/loss": 1.0})
+    tracker._send("wait", lambda run: None).result()
     server.mode = "errors"
     start = time.monotonic()
     for step in range(2, 200):

@@ -109,15 +109,46 @@ def test_a_failing_call_does_not_raise_and_is_said_once(tmp_path, monkeypatch, c
     def broken(*_, **__):
         raise ConnectionError("the network is gone")
 
-    monkeypatch.setattr(tracker._run, "log", broken)
+    monkeypatch.setattr("wandb.Run.log", broken)
     with caplog.at_level(logging.WARNING):
         tracker.log(1, {"a": 1.0})
         tracker.log(2, {"a": 1.0})
+        tracker.finish()
     assert warnings(caplog) == [
         "Weights & Biases could not log (ConnectionError: the network is gone). "
         "Training goes on; metrics.jsonl holds all numbers."
     ]
+
+
+def test_training_does_not_wait_and_all_arrives_in_order(tmp_path, monkeypatch):
+    """W&B's start takes a second; the calls before it return at once."""
+    import wandb
+
+    init = wandb.init
+
+    def slow(**arguments):
+        time.sleep(1.0)
+        return init(**arguments)
+
+    monkeypatch.setattr(wandb, "init", slow)
+    tracker = Wandb(Tracking(wandb="offline"), tmp_path / "run", {})
+    start = time.monotonic()
+    for step in range(5):
+        tracker.log(step, {"train/loss": 1.0 / (1 + step)})
+    tracker.alert("Loss spike", "a text")
+    assert time.monotonic() - start < 0.5
     tracker.finish()
+    assert time.monotonic() - start > 1.0
+    assert history(offline_record(tmp_path / "run")[1]) == {step: {"train/loss": 1.0 / (1 + step)} for step in range(5)}
+
+
+def test_what_is_no_trouble_of_the_server_is_raised_at_the_end(tmp_path, monkeypatch):
+    tracker = Wandb(Tracking(wandb="offline"), tmp_path / "run", {})
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "wandb", None)
+        tracker.log(1, {"train/loss": 1.0})
+        with pytest.raises(ImportError, match="wandb"):
+            tracker.finish()
 
 
 def test_a_resumed_run_keeps_its_identity(tmp_path):
