@@ -7,7 +7,6 @@ so masks and points stay where they are.
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.fft
 from jaxtyping import Array, Float, Key
 
 from spermjax.data.blur import gaussian_blur
@@ -36,7 +35,9 @@ _CHROMINANCE = (
     *(99,) * 32,
 )
 _TABLE = np.stack([_LUMINANCE, _CHROMINANCE, _CHROMINANCE], axis=-1).reshape(8, 8, 3).astype(np.float32)
-_DCT = np.asarray(scipy.fft.dct(np.eye(8), axis=0, norm="ortho"), np.float32)
+_FREQUENCY = np.arange(8)[:, None]
+_DCT = np.sqrt(np.where(_FREQUENCY == 0, 1, 2) / 8) * np.cos(np.pi * _FREQUENCY * (2 * np.arange(8) + 1) / 16)
+_DCT = _DCT.astype(np.float32)
 # ITU-R BT.601, full range, as JFIF takes it.
 _TO_YCBCR = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
 _TO_RGB = np.linalg.inv(_TO_YCBCR).astype(np.float32)

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int, Shaped
-from scipy.special import ndtr, ndtri
 
 Statistics = Callable[[Float[np.ndarray, "resamples examples"]], Mapping[str, Float[np.ndarray, "resamples"]]]
 
@@ -76,7 +76,7 @@ def wilson(
         return Interval(math.nan, math.nan, math.nan, 0)
     rate = float(hits.mean())
     effective = n / _design_effect(hits - rate, _codes(group[defined] if group is not None else None, n))
-    z = float(ndtri(0.5 + level / 2))
+    z = float(scipy.special.ndtri(0.5 + level / 2))
     centre = (rate + z * z / (2 * effective)) / (1 + z * z / effective)
     half = z * math.sqrt(rate * (1 - rate) / effective + (z / (2 * effective)) ** 2) / (1 + z * z / effective)
     return Interval(rate, max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half)), n)
@@ -209,11 +209,11 @@ def _bca_shares(
     tails: Float[np.ndarray, "2"],
 ) -> Float[np.ndarray, "2"]:
     """The quantiles that BCa reads instead of the nominal ones (Efron 1987, equations 2.3 and 6.5)."""
-    bias = ndtri((np.mean(sample < value) + np.mean(sample <= value)) / 2)
+    bias = scipy.special.ndtri((np.mean(sample < value) + np.mean(sample <= value)) / 2)
     if not np.isfinite(bias):
         return tails
     influence = np.nanmean(left_out) - left_out if not np.isnan(left_out).all() else np.zeros(1)
     spread = np.nansum(influence**2) ** 1.5
     acceleration = np.nansum(influence**3) / (6 * spread) if spread > 0 else 0.0
-    shifted = bias + ndtri(tails)
-    return ndtr(bias + shifted / (1 - acceleration * shifted))
+    shifted = bias + scipy.special.ndtri(tails)
+    return scipy.special.ndtr(bias + shifted / (1 - acceleration * shifted))

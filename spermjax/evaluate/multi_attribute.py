@@ -1,8 +1,8 @@
 """Metrics of a task with several normal-or-abnormal attributes for each cell."""
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int, Shaped
-from scipy.special import log_expit
 
 from spermjax.data.task import Task
 from spermjax.evaluate import weighted
@@ -105,7 +105,7 @@ def _overall(
     """Means over the attributes whose two sides both occur; a resample that loses a side is undefined."""
     both = [a for a in range(label.shape[1]) if {0, 1} <= set(label[:, a].tolist())]
     labelled = label >= 0
-    loss = np.where(labelled, -log_expit(np.where(label == 1, logits, -logits)), 0.0).sum(-1)
+    loss = np.where(labelled, -scipy.special.log_expit(np.where(label == 1, logits, -logits)), 0.0).sum(-1)
 
     def statistics(weight):
         undefined = np.full(len(weight), np.nan)

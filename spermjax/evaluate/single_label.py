@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int, Shaped
-from scipy.special import log_softmax, softmax
 
 from spermjax.data.task import Task
 from spermjax.evaluate import weighted
@@ -89,8 +89,8 @@ def _statistics(
     logits: Float[np.ndarray, "examples classes"], label: Int[np.ndarray, "examples"], by_class: Iterable[int]
 ) -> Statistics:
     """What is bootstrapped: overall metrics, and `metric/k` for the classes asked for."""
-    probability, predicted = softmax(logits, axis=-1), _predicted(logits)
-    loss = -np.take_along_axis(log_softmax(logits, axis=-1), label[:, None], axis=-1)[:, 0]
+    probability, predicted = scipy.special.softmax(logits, axis=-1), _predicted(logits)
+    loss = -np.take_along_axis(scipy.special.log_softmax(logits, axis=-1), label[:, None], axis=-1)[:, 0]
     confidence = probability.max(-1, initial=0.0)
     classes = logits.shape[1]
 

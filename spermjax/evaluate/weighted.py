@@ -6,8 +6,8 @@ NaN where undefined. With weights of one they equal scikit-learn's.
 """
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
-from scipy.sparse import csr_array
 
 Weights = Float[np.ndarray, "resamples examples"]
 Values = Float[np.ndarray, "resamples"]
@@ -28,7 +28,7 @@ def confusion(
 ) -> Float[np.ndarray, "resamples classes classes"]:
     """Weighted counts; rows are true classes, columns predicted ones."""
     n = len(label)
-    cells = csr_array((np.ones(n), label * classes + predicted, np.arange(n + 1)), shape=(n, classes**2))
+    cells = scipy.sparse.csr_array((np.ones(n), label * classes + predicted, np.arange(n + 1)), shape=(n, classes**2))
     return (weight @ cells).reshape(-1, classes, classes)
 
 
