@@ -4,9 +4,8 @@ from typing import Any
 
 import jax
 import numpy as np
+import scipy
 from jaxtyping import Array, Float, Int
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import maximum_flow
 
 from spermjax.interpret.capture import capture
 from spermjax.interpret.grid import reader, to_grid
@@ -32,9 +31,10 @@ def flow_of_one(
     columns = np.concatenate([np.arange(tokens) + 1, columns])
     whole = np.rint(np.concatenate([start, capacities.ravel()]).astype(np.float64) * UNIT).astype(np.int32)
     nodes = (layers + 1) * tokens + 1
-    graph = coo_array((whole, (rows, columns)), shape=(nodes, nodes)).tocsr()
+    graph = scipy.sparse.coo_array((whole, (rows, columns)), shape=(nodes, nodes)).tocsr()
     bottom = layers * tokens + 1
-    return np.array([maximum_flow(graph, 0, bottom + token).flow_value for token in range(tokens)], np.float32) / UNIT
+    flows = [scipy.sparse.csgraph.maximum_flow(graph, 0, bottom + token).flow_value for token in range(tokens)]
+    return np.array(flows, np.float32) / UNIT
 
 
 def flow_to_tokens(

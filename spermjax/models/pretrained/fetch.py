@@ -1,13 +1,14 @@
 """Weight files at an address, fetched once and checked."""
 
 import hashlib
-import os
 import re
+import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from spermjax import cache
 from spermjax.errors import DataError
 from spermjax.files import write_atomic
 
@@ -18,8 +19,8 @@ def local_file(source: str) -> Path:
     """The file that a source of weights names, downloaded if it is an address.
 
     Args:
-        source: a path, or `https://HOST/FILE#sha256=HEX`. Downloads are kept in
-            `$SPERMJAX_CACHE` (default `~/.cache/spermjax`).
+        source: a path, or `https://HOST/FILE#sha256=HEX`. Downloads are kept in the
+            user's cache folder (see `spermjax.cache`), or for once where it is switched off.
 
     Raises:
         DataError: the address has no checksum, can't be reached, or holds other bytes.
@@ -32,8 +33,8 @@ def local_file(source: str) -> Path:
             f"--model.weights {source}: an address needs the checksum of its file behind it, `{address}#sha256=` and "
             "64 hexadecimal digits, so that the weights are what they were"
         )
-    cache = Path(os.environ.get("SPERMJAX_CACHE", Path.home() / ".cache" / "spermjax"))
-    path = cache / "weights" / f"{pin[:16]}-{Path(urlsplit(address).path).name}"
+    folder = cache.location("weights") if cache.wanted() else Path(tempfile.mkdtemp(prefix="spermjax-weights-"))
+    path = folder / f"{pin[:16]}-{Path(urlsplit(address).path).name}"
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == pin:
         return path
     try:
