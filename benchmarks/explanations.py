@@ -235,7 +235,7 @@ def our_method(name: str, model: ViT, variables: dict, images: np.ndarray, targe
         given = {key: value for key, value in {"chunk": chunk, "index": index}.items() if key in method.needs}
         return method.native(model, variables, images, targets, **given | OPTIONS.get(name, {}))
 
-    run, placed = over_devices(explain, devices, len(images)), replicate(variables, devices)
+    run, placed = over_devices(explain, devices), replicate(variables, devices)
     return lambda: run(placed, images, targets, np.arange(len(images)))
 
 
@@ -257,7 +257,7 @@ def our_metric(
         given = arrays | {"model": model, "variables": variables, "kind": "single_label", "chunk": chunk}
         return {each: METRICS[each].function(**{k: given[k] for k in METRICS[each].needs}) for each in names}
 
-    run, placed = over_devices(evaluate, devices, len(images)), replicate(variables, devices)
+    run, placed = over_devices(evaluate, devices), replicate(variables, devices)
     return lambda: run(placed, arrays)
 
 

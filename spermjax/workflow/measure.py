@@ -24,20 +24,25 @@ from spermjax.workflow.pieces import Pieces
 Measure = Callable[[Variables, Examples, Int[np.ndarray, "n"]], Measurements]
 
 
-def over_devices(function: Callable, devices: Sequence[jax.Device], count: int) -> Callable:
-    """`function(variables, *arrays)` of so many examples, by all devices.
+def over_devices(function: Callable, devices: Sequence[jax.Device]) -> Callable:
+    """`function(variables, *arrays)`, of examples along the arrays' leading axis, by all devices.
 
-    Each device takes some of the examples; where there are fewer examples than devices,
-    each takes all of them and some of the steps that `spermjax.interpret.chunks` counts.
+    Each device takes some of the examples, whose number the devices divide; where there
+    are fewer examples than devices, each takes all of them and some of the steps that
+    `spermjax.interpret.chunks` counts.
     """
-    if count >= len(devices):
-        return pmap_examples(function, devices)
 
-    def shared(*arguments: Any) -> Any:
+    def sharing(*arguments: Any) -> Any:
         with shared_over(AXIS):
             return function(*arguments)
 
-    return pmap_same(shared, devices)
+    spread, shared = pmap_examples(function, devices), pmap_same(sharing, devices)
+
+    def run(variables: Any, *arrays: Any) -> Any:
+        count = len(jax.tree.leaves(arrays)[0])
+        return (shared if count < len(devices) else spread)(variables, *arrays)
+
+    return run
 
 
 def make_measure(
@@ -90,9 +95,10 @@ def make_measure(
             chunk=chunk,
         )
 
+    mapped = over_devices(of_chunk, devices)
+
     def measured(variables: Variables, examples: Examples, targets: Int[np.ndarray, "n"]) -> Measurements:
         count = len(examples)
-        mapped = over_devices(of_chunk, devices, count)
         at_once = count if count < len(devices) else len(devices) * min(chunk, math.ceil(count / len(devices)))
         results = []
         for number, batch in enumerate(padded_batches(examples, at_once)):

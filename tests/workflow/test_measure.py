@@ -1,4 +1,4 @@
-"""Devices that share one image give what one device gives."""
+"""How explanations are spread over devices: one image is shared, and a program is compiled once."""
 
 import jax
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 
 from spermjax.data.task import Task
 from spermjax.models.vit import ViT
-from spermjax.workflow.measure import make_measure
+from spermjax.workflow.measure import make_measure, over_devices
 from tests.train import tiny
 
 METHODS = ("rollout", "score_cam", "smooth_grad")
@@ -34,3 +34,20 @@ def test_devices_share_the_steps_of_an_image():
         np.testing.assert_allclose(shared.maps[name], map, rtol=1e-3, atol=1e-4 * np.abs(map).max(), err_msg=name)
     for name, value in alone.values.items():
         np.testing.assert_allclose(shared.values[name], value, rtol=1e-3, atol=1e-3, err_msg=name)
+
+
+@pytest.mark.multidevice
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_program_is_traced_for_its_first_call_alone(count):
+    """An evaluation during training is the same call again and again."""
+    traces = []
+
+    def function(variables, images):
+        traces.append(len(images))
+        return images + variables
+
+    run = over_devices(function, jax.devices()[:2])
+    first = run(np.ones(()), np.zeros((count, 3)))
+    traced = len(traces)
+    np.testing.assert_array_equal(run(np.ones(()), np.zeros((count, 3))), first)
+    assert first.shape == (count, 3) and traced and len(traces) == traced
