@@ -37,7 +37,7 @@ from pytorch_grad_cam.metrics.road import ROADCombined
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from safetensors.torch import save_file
 
-from spermjax.allocator import keep_freed_memory
+from spermjax.allocator import keep_freed_memory, use_tcmalloc
 from spermjax.interpret import METHODS, METRICS
 from spermjax.models.build import init_variables
 from spermjax.models.pretrained import load_weights
@@ -235,7 +235,7 @@ def our_method(name: str, model: ViT, variables: dict, images: np.ndarray, targe
         given = {key: value for key, value in {"chunk": chunk, "index": index}.items() if key in method.needs}
         return method.native(model, variables, images, targets, **given | OPTIONS.get(name, {}))
 
-    run, placed = over_devices(explain, devices), replicate(variables, devices)
+    run, placed = over_devices(explain, devices, in_steps="chunk" in method.needs), replicate(variables, devices)
     return lambda: run(placed, images, targets, np.arange(len(images)))
 
 
@@ -257,7 +257,7 @@ def our_metric(
         given = arrays | {"model": model, "variables": variables, "kind": "single_label", "chunk": chunk}
         return {each: METRICS[each].function(**{k: given[k] for k in METRICS[each].needs}) for each in names}
 
-    run, placed = over_devices(evaluate, devices), replicate(variables, devices)
+    run, placed = over_devices(evaluate, devices, in_steps="chunk" in needed), replicate(variables, devices)
     return lambda: run(placed, arrays)
 
 
@@ -319,6 +319,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--json", type=Path, help="receives a flat table `ratios`, by model/batch/name")
     options = parser.parse_args()
+    use_tcmalloc()
     keep_freed_memory()
     cores = len(os.sched_getaffinity(0))
     jax.config.update("jax_num_cpu_devices", cores)

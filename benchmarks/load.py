@@ -28,6 +28,7 @@ import psutil
 import tyro
 
 from benchmarks import noise
+from spermjax.allocator import use_tcmalloc
 from spermjax.process import prepare_process
 from spermjax.run import create
 from spermjax.tracking.jsonl import Jsonl
@@ -163,4 +164,5 @@ def evaluate(variables: Any) -> tuple[dict[str, float], float]:
 
 
 if __name__ == "__main__":
+    use_tcmalloc()
     sys.exit(main(tyro.cli(Settings, description=__doc__)))

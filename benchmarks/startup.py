@@ -25,6 +25,8 @@ from typing import Any
 import psutil
 import tyro
 
+from spermjax.allocator import use_tcmalloc
+
 EXPERIMENT = "phantom_quickstart"
 LIMIT_SECONDS = 600.0
 
@@ -151,4 +153,5 @@ def parts(runs: Path) -> Iterator[Part]:
 
 
 if __name__ == "__main__":
+    use_tcmalloc()
     main(tyro.cli(Settings, description=__doc__))

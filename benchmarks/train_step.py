@@ -168,9 +168,10 @@ def batch_of(size: Size) -> tuple[np.ndarray, np.ndarray]:
 
 def spermjax_steps(size: Size) -> dict[str, Step]:
     """The step that `spermjax train` takes, from bytes to new parameters, without augmentation, and its prediction."""
-    from spermjax.allocator import keep_freed_memory
+    from spermjax.allocator import keep_freed_memory, use_tcmalloc
     from spermjax.cores import use_cores
 
+    use_tcmalloc()
     keep_freed_memory()
     use_cores()
     import jax

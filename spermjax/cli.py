@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from spermjax.allocator import use_tcmalloc
 from spermjax.errors import SpermjaxError, nearest
 from spermjax.process import prepare_process
 
@@ -70,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, arguments = words[0], words[1:]
     if name not in COMMANDS:
         return _fail(f"There is no command {name!r}. {nearest(name, COMMANDS)} See `spermjax --help`.")
+    if argv is None:
+        use_tcmalloc()
     if name != "sweep":  # Whose workers do so, each on its own machine.
         prepare_process()
     try:

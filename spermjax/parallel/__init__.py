@@ -2,7 +2,7 @@
 
 from spermjax.parallel.hosts import from_first, is_first, joined
 from spermjax.parallel.mesh import mesh_step, place, unslice
-from spermjax.parallel.pmap import choose_devices, pmap_examples, pmap_same, pmap_step, replicate
+from spermjax.parallel.pmap import choose_devices, on_first, pmap_examples, pmap_same, pmap_step, replicate
 from spermjax.parallel.spread import WHOLE, fetch, inward, of_first, one_of_each_process, outward, own, share
 from spermjax.parallel.step import AXIS, STOP, Step
 
@@ -19,6 +19,7 @@ __all__ = [
     "joined",
     "mesh_step",
     "of_first",
+    "on_first",
     "one_of_each_process",
     "outward",
     "own",

@@ -1,5 +1,6 @@
 """pmap over devices, of one process or several: the state whole on each, the batch split between them."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -95,6 +96,37 @@ def pmap_examples(function: Callable, devices: Sequence[jax.Device]) -> Callable
         return out if len(local) == len(devices) else gathered(out)
 
     return run
+
+
+def on_first(function: Callable, devices: Sequence[jax.Device]) -> Callable:
+    """`function(variables, *arrays)` on the first of this process's devices, where one operation takes all cores of a CPU.
+
+    Returns:
+        A function of the same signature, whose results are NumPy arrays; the variables
+        may lie on all devices (see `replicate`).
+    """
+    first = own(devices)[0]
+    run = jax.jit(function, compiler_options=dict(_options_of_one_image(first.platform)))
+
+    def on_it(x: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
+        shards = x.addressable_shards if isinstance(x, jax.Array) else ()
+        return next((shard.data for shard in shards if shard.device == first), x)
+
+    def call(variables, *arrays):
+        return jax.tree.map(np.asarray, run(jax.tree.map(on_it, variables), *arrays))
+
+    return call
+
+
+@functools.cache
+def _options_of_one_image(platform: str) -> tuple[tuple[str, str], ...]:
+    """YNNPACK takes more time than it saves for what one image is; a compiler that does not know it needs no option."""
+    options = (("xla_cpu_experimental_ynn_fusion_type", ""),) if platform == "cpu" else ()
+    try:
+        jax.jit(lambda: 0, compiler_options=dict(options)).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return ()
+    return options
 
 
 def pmap_same(function: Callable, devices: Sequence[jax.Device]) -> Callable:

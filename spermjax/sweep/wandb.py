@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from spermjax.allocator import use_tcmalloc
 from spermjax.errors import ConfigError, SpermjaxError
 from spermjax.files import write_atomic
+from spermjax.process import prepare_process
 from spermjax.sweep.fields import convert, put
 from spermjax.sweep.folder import Folder
 from spermjax.sweep.sweepfile import Sweep
@@ -122,4 +124,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    use_tcmalloc()
+    prepare_process()
     sys.exit(main())

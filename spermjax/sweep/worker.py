@@ -15,6 +15,7 @@ from pathlib import Path
 
 import optuna
 
+from spermjax.allocator import use_tcmalloc
 from spermjax.errors import SpermjaxError
 from spermjax.process import prepare_process
 from spermjax.sweep import study as studies
@@ -118,4 +119,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    use_tcmalloc()
     sys.exit(main())

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from spermjax.allocator import SYSTEMS, allocator
 from spermjax.data.catalogue import BUILDERS
 from spermjax.data.prepare import default_data_dir
 from spermjax.workflow.environment import environment
@@ -31,10 +32,16 @@ def examine() -> dict[str, Any]:
         "data prepared": {name: " ".join(found) for name, found in prepared.items() if found},
         "data not prepared": [name for name, found in prepared.items() if not found],
         "compiled programs": os.environ.get("JAX_COMPILATION_CACHE_DIR", "not kept"),
+        "allocator": _allocator(),
         "free disk": f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB here",
         "W&B": wandb_state(),
         "TensorFlow": "installed, not used" if importlib.util.find_spec("tensorflow") else "not installed, not needed",
     }
+
+
+def _allocator() -> str:
+    name = allocator()
+    return f"{name} (libtcmalloc_minimal.so.4 makes steps on a CPU faster)" if name == SYSTEMS else name
 
 
 def wandb_state() -> str:

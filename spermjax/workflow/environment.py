@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 import spermjax
+from spermjax.allocator import allocator
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "wandb", "numpy")
 
@@ -25,6 +26,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "devices": [f"{device.device_kind} {device.id}" for device in jax.devices()],
+        "allocator": allocator(),
         "processes": jax.process_count(),
     }
 

@@ -18,29 +18,35 @@ from spermjax.interpret.chunks import shared_over
 from spermjax.interpret.methods import Method
 from spermjax.interpret.model import Variables
 from spermjax.interpret.suite import Measurements, applicable, deciding_regions, measure
-from spermjax.parallel import AXIS, one_of_each_process, pmap_examples, pmap_same
+from spermjax.parallel import AXIS, on_first, one_of_each_process, pmap_examples, pmap_same
 from spermjax.workflow.pieces import Pieces
 
 Measure = Callable[[Variables, Examples, Int[np.ndarray, "n"]], Measurements]
 
 
-def over_devices(function: Callable, devices: Sequence[jax.Device]) -> Callable:
+def over_devices(function: Callable, devices: Sequence[jax.Device], *, in_steps: bool) -> Callable:
     """`function(variables, *arrays)`, of examples along the arrays' leading axis, by all devices.
 
-    Each device takes some of the examples, whose number the devices divide; where there
+    Each device takes some of the examples, whose number the devices divide. Where there
     are fewer examples than devices, each takes all of them and some of the steps that
-    `spermjax.interpret.chunks` counts.
+    `spermjax.interpret.chunks` counts; what is not done in steps is done on one device.
+
+    Args:
+        function: treats each example by itself.
+        devices: that share the work.
+        in_steps: whether the function, or a part of it, counts steps.
     """
 
     def sharing(*arguments: Any) -> Any:
         with shared_over(AXIS):
             return function(*arguments)
 
-    spread, shared = pmap_examples(function, devices), pmap_same(sharing, devices)
+    spread = pmap_examples(function, devices)
+    few = pmap_same(sharing, devices) if in_steps else on_first(function, devices)
 
     def run(variables: Any, *arrays: Any) -> Any:
         count = len(jax.tree.leaves(arrays)[0])
-        return (shared if count < len(devices) else spread)(variables, *arrays)
+        return (few if count < len(devices) else spread)(variables, *arrays)
 
     return run
 
@@ -95,7 +101,8 @@ def make_measure(
             chunk=chunk,
         )
 
-    mapped = over_devices(of_chunk, devices)
+    in_steps = any("chunk" in each.needs for each in (*chosen_methods, *chosen_metrics))
+    mapped = over_devices(of_chunk, devices, in_steps=in_steps)
 
     def measured(variables: Variables, examples: Examples, targets: Int[np.ndarray, "n"]) -> Measurements:
         count = len(examples)

@@ -11,11 +11,13 @@ from tests.train import tiny
 
 METHODS = ("rollout", "score_cam", "smooth_grad")
 METRICS = ("deletion", "max_sensitivity")
+WITHOUT_STEPS = ("rollout", "saliency"), ("gini",)
 
 
 @pytest.mark.multidevice
-def test_devices_share_the_steps_of_an_image():
-    """Beside one device; three of them do not divide the steps."""
+@pytest.mark.parametrize(("methods", "metrics"), [(METHODS, METRICS), WITHOUT_STEPS], ids=["steps", "no steps"])
+def test_one_image_is_explained_by_several_devices_as_by_one(methods, metrics):
+    """Three devices do not divide the steps; what has none is left to the first."""
     examples = tiny.dataset().splits["validation"].take(np.array([1]))
     model = ViT(num_outputs=4, patch_size=8, width=8, depth=1, heads=2)
     variables = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 16, 16, 3), np.float32))
@@ -24,12 +26,12 @@ def test_devices_share_the_steps_of_an_image():
 
     def measured(devices):
         measure = make_measure(
-            model, task, jax.devices()[:devices], methods=METHODS, metrics=METRICS, chunk=4, has_parts=False
+            model, task, jax.devices()[:devices], methods=methods, metrics=metrics, chunk=4, has_parts=False
         )
         return measure(variables, examples, np.array([2]))
 
     alone, shared = measured(1), measured(3)
-    assert alone.maps.keys() == shared.maps.keys() == set(METHODS)
+    assert alone.maps.keys() == shared.maps.keys() == set(methods)
     for name, map in alone.maps.items():
         np.testing.assert_allclose(shared.maps[name], map, rtol=1e-3, atol=1e-4 * np.abs(map).max(), err_msg=name)
     for name, value in alone.values.items():
@@ -38,7 +40,8 @@ def test_devices_share_the_steps_of_an_image():
 
 @pytest.mark.multidevice
 @pytest.mark.parametrize("count", [1, 4])
-def test_a_program_is_traced_for_its_first_call_alone(count):
+@pytest.mark.parametrize("in_steps", [False, True])
+def test_a_program_is_traced_for_its_first_call_alone(count, in_steps):
     """An evaluation during training is the same call again and again."""
     traces = []
 
@@ -46,7 +49,7 @@ def test_a_program_is_traced_for_its_first_call_alone(count):
         traces.append(len(images))
         return images + variables
 
-    run = over_devices(function, jax.devices()[:2])
+    run = over_devices(function, jax.devices()[:2], in_steps=in_steps)
     first = run(np.ones(()), np.zeros((count, 3)))
     traced = len(traces)
     np.testing.assert_array_equal(run(np.ones(()), np.zeros((count, 3))), first)
