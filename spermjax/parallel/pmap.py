@@ -99,7 +99,7 @@ def pmap_examples(function: Callable, devices: Sequence[jax.Device]) -> Callable
 
 
 def on_first(function: Callable, devices: Sequence[jax.Device]) -> Callable:
-    """`function(variables, *arrays)` on the first of this process's devices, where one operation takes all cores of a CPU.
+    """`function(variables, *arrays)` on this process's first device, one operation of which takes all cores of a CPU.
 
     Returns:
         A function of the same signature, whose results are NumPy arrays; the variables
