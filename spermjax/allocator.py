@@ -36,7 +36,7 @@ def use_tcmalloc() -> None:
         # Processes that this one starts choose for themselves, perhaps on another machine.
         environment.pop("LD_PRELOAD", None)
         return
-    library = find_tcmalloc()
+    library = find_tcmalloc() if allocator() == SYSTEMS else None
     if library and not environment.get("LD_PRELOAD") and environment.get(VARIABLE) != "off":
         told = {
             "LD_PRELOAD": str(library),
