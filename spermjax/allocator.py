@@ -10,6 +10,7 @@ VARIABLE = "SPERMJAX_ALLOCATOR"
 SYSTEMS = "the system's"
 
 _STARTED_ANEW = "_SPERMJAX_STARTED_ANEW"
+"""The number of the process that did: it keeps its number, and its children have others."""
 _LIBRARIES = ("libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
 _MARKS = {"tc_version": "tcmalloc", "mallctl": "jemalloc", "mi_version": "mimalloc"}
 """A function that a library has and the C library has not."""
@@ -31,16 +32,16 @@ def use_tcmalloc() -> None:
     allocates. An allocator that the user preloaded stays; SPERMJAX_ALLOCATOR=off keeps
     the system's.
     """
-    environment = os.environ
-    if environment.pop(_STARTED_ANEW, None):
+    environment, process = os.environ, str(os.getpid())
+    if environment.get(_STARTED_ANEW) == process:
         # Processes that this one starts choose for themselves, perhaps on another machine.
         environment.pop("LD_PRELOAD", None)
         return
-    library = find_tcmalloc() if allocator() == SYSTEMS else None
+    library = find_tcmalloc()
     if library and not environment.get("LD_PRELOAD") and environment.get(VARIABLE) != "off":
         told = {
             "LD_PRELOAD": str(library),
-            _STARTED_ANEW: "1",
+            _STARTED_ANEW: process,
             # It would tell of each block above 1 GiB on the standard error.
             "TCMALLOC_LARGE_ALLOC_REPORT_THRESHOLD": str(2**60),
         }

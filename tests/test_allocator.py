@@ -14,6 +14,7 @@ PROGRAM = """
 import os, sys
 from spermjax.allocator import allocator, use_tcmalloc
 use_tcmalloc()
+use_tcmalloc()  # Asked twice, it has it.
 print(allocator(), *sys.argv[1:], "LD_PRELOAD" in os.environ)
 """
 
@@ -24,7 +25,9 @@ def words_of_program(**environment: str) -> list[str]:
     """What a fresh process says."""
     kept = {name: value for name, value in os.environ.items() if name not in ("LD_PRELOAD", VARIABLE)}
     program = [sys.executable, "-c", PROGRAM, "an", "argument"]
-    return subprocess.run(program, env=kept | environment, check=True, capture_output=True, text=True).stdout.split()
+    return subprocess.run(
+        program, env=kept | environment, check=True, capture_output=True, text=True, timeout=60
+    ).stdout.split()
 
 
 @pytest.fixture
@@ -54,6 +57,7 @@ def test_it_starts_anew_once(started, monkeypatch):
     assert executable == sys.executable and arguments[1:] == sys.orig_argv[1:] and not more
     assert environment["LD_PRELOAD"] == "/library.so" and environment["HOME"] == os.environ["HOME"]
     monkeypatch.setattr(os, "environ", environment)
+    use_tcmalloc()
     use_tcmalloc()
     assert len(started) == 1 and "LD_PRELOAD" not in environment
 

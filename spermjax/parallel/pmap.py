@@ -106,7 +106,7 @@ def on_first(function: Callable, devices: Sequence[jax.Device]) -> Callable:
         may lie on all devices (see `replicate`).
     """
     first = own(devices)[0]
-    run = jax.jit(function, compiler_options=dict(_options_of_one_image(first.platform)))
+    run = jax.jit(function, compiler_options=_options_of_one_image(first.platform))
 
     def on_it(x: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
         shards = x.addressable_shards if isinstance(x, jax.Array) else ()
@@ -119,13 +119,15 @@ def on_first(function: Callable, devices: Sequence[jax.Device]) -> Callable:
 
 
 @functools.cache
-def _options_of_one_image(platform: str) -> tuple[tuple[str, str], ...]:
+def _options_of_one_image(platform: str) -> dict[str, str]:
     """YNNPACK takes more time than it saves for what one image is; a compiler that does not know it needs no option."""
-    options = (("xla_cpu_experimental_ynn_fusion_type", ""),) if platform == "cpu" else ()
+    if platform != "cpu":
+        return {}
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
     try:
-        jax.jit(lambda: 0, compiler_options=dict(options)).lower().compile()
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
     except jax.errors.JaxRuntimeError:
-        return ()
+        return {}
     return options
 
 
