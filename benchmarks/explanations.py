@@ -44,6 +44,7 @@ from spermjax.models.pretrained import load_weights
 from spermjax.models.vit import ViT
 from spermjax.parallel import replicate
 from spermjax.workflow.measure import over_devices
+from spermjax.ynnpack import only_sums
 
 MODELS = {
     "small": {"img_size": 64, "patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4},
@@ -321,6 +322,7 @@ def main() -> None:
     options = parser.parse_args()
     use_tcmalloc()
     keep_freed_memory()
+    only_sums()
     cores = len(os.sched_getaffinity(0))
     jax.config.update("jax_num_cpu_devices", cores)
     torch.set_num_threads(cores)

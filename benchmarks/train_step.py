@@ -6,8 +6,9 @@ runs one vision transformer of one size, batch, thread count and data type (floa
 four ways: spermjax' own step, a plain Flax one, and timm's with and without
 torch.compile (left out, with a message, where torch is not installed). Each way is a
 process of its own, which the others let rest while it measures; all take turns within a
-round, and a ratio is formed within its round. `ratios` in the JSON are spermjax over the
-faster torch way: above 1, spermjax is faster. Takes some six minutes on two cores.
+round, and after some rounds are started anew in another order. A ratio is formed within
+its round. `ratios` in the JSON are spermjax over the faster torch way: above 1, spermjax
+is faster. Takes some twelve minutes on two cores.
 """
 
 import dataclasses
@@ -16,7 +17,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,11 @@ class Settings:
     """Names of `SIZES`."""
     ways: tuple[str, ...] = WAYS
     """Which ways run."""
-    rounds: int = 7
-    """How often all ways take their turn."""
+    starts: int = 4
+    """How often all ways are started anew, each time in another order: on a virtual machine, whoever is given memory
+    first may have slower memory for good."""
+    rounds: int = 4
+    """How often all ways take their turn behind each start."""
     seconds: float = 1.0
     """About how long a turn of one phase takes."""
     json: Path | None = None
@@ -96,25 +101,39 @@ def words(rates: np.ndarray) -> str:
 
 
 def measure(size: str, settings: Settings) -> dict[str, dict[str, Any]]:
-    """Images per second of each way, phase and round, and seconds that compiling took."""
-    workers, found = {}, {}
-    for way in settings.ways:
-        # One after another, so that compiling is measured undisturbed too.
-        command = [sys.executable, __file__, "--worker", way, size, "--seconds", str(settings.seconds)]
+    """Images per second of each way, phase and round, and seconds that compiling took (the median of starts)."""
+    order, found = deque(settings.ways), {way: {what: [] for what in ("compile", *PHASES)} for way in settings.ways}
+    for _ in range(settings.starts):
+        workers = started(order, size, settings.seconds, found)
+        for _ in range(settings.rounds):
+            for phase in PHASES:
+                for way, worker in workers.items():
+                    found[way][phase].append(ask(worker, phase))
+        for worker in workers.values():
+            worker.communicate()
+        order.rotate()
+    return {
+        way: {"compile": float(np.median(of_way["compile"]))} | {phase: np.array(of_way[phase]) for phase in PHASES}
+        for way, of_way in found.items()
+        if of_way["compile"]
+    }
+
+
+def started(
+    order: Iterable[str], size: str, seconds: float, found: dict[str, dict[str, list[float]]]
+) -> dict[str, subprocess.Popen[str]]:
+    """A process of each way; one after another, so that compiling is measured undisturbed too."""
+    workers = {}
+    for way in order:
+        command = [sys.executable, __file__, "--worker", way, size, "--seconds", str(seconds)]
         worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         answer = ask(worker, "ready")
         if answer is None:
             print(f"{way} is left out: it does not run here.")
             continue
-        workers[way], found[way] = worker, {"compile": answer} | {phase: [] for phase in PHASES}
-    for _ in range(settings.rounds):
-        for phase in PHASES:
-            for way, worker in workers.items():
-                found[way][phase].append(ask(worker, phase))
-    for way, worker in workers.items():
-        worker.communicate()
-        found[way] |= {phase: np.array(found[way][phase]) for phase in PHASES}
-    return found
+        workers[way] = worker
+        found[way]["compile"].append(answer)
+    return workers
 
 
 def ask(worker: subprocess.Popen[str], what: str) -> float | None:
@@ -170,9 +189,11 @@ def spermjax_steps(size: Size) -> dict[str, Step]:
     """The step that `spermjax train` takes, from bytes to new parameters, without augmentation, and its prediction."""
     from spermjax.allocator import keep_freed_memory, use_tcmalloc
     from spermjax.cores import use_cores
+    from spermjax.ynnpack import only_sums
 
     use_tcmalloc()
     keep_freed_memory()
+    only_sums()
     use_cores()
     import jax
 
@@ -181,7 +202,7 @@ def spermjax_steps(size: Size) -> dict[str, Step]:
     from spermjax.data.examples import Dataset, Examples
     from spermjax.data.pipeline import gather
     from spermjax.data.task import Task
-    from spermjax.parallel import pmap_examples, replicate
+    from spermjax.parallel import choose_devices, pmap_examples, replicate
     from spermjax.train.session import build_session
 
     image, label = batch_of(size)
@@ -207,10 +228,9 @@ def spermjax_steps(size: Size) -> dict[str, Step]:
     session = build_session(experiment, dataset)
     state = replicate(session.initial_state(), session.devices)
     batch = gather(examples, np.arange(size.batch))
-    variables = replicate(session.initial_state().variables, session.devices)
-    apply = pmap_examples(
-        lambda variables, packed: session.model.apply(variables, unpack(packed).image), session.devices
-    )
+    devices = choose_devices(None, size.batch)
+    variables = replicate(session.initial_state().variables, devices)
+    apply = pmap_examples(lambda variables, packed: session.model.apply(variables, unpack(packed).image), devices)
 
     def train() -> None:
         nonlocal state

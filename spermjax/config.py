@@ -331,7 +331,8 @@ class Parallel:
     """`pmap`, or the same step under `jit` over a mesh: `jit` with the state whole on every device, `fsdp` with
     parameters and optimiser state in slices, for models that don't fit one (see docs/scaling.md)."""
     devices: int | None = None
-    """Number of devices of each process (default: the most that divide the batch)."""
+    """Number of devices of each process (default: the most that divide the batch; of one or two cores of a CPU, one
+    for training, which uses both)."""
 
 
 @dataclasses.dataclass(frozen=True)

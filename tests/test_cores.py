@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from spermjax.cores import MOST, use_cores
+from spermjax.cores import FEW, MOST, few_cores, use_cores
 
 PROGRAM = """
 import os
@@ -35,6 +35,22 @@ def test_a_device_for_each_core_that_the_process_may_use():
 )
 def test_a_number_that_the_user_set_stays(environment):
     assert devices(**environment) == 3
+
+
+@pytest.mark.parametrize(("cores", "few"), [(1, True), (FEW, True), (FEW + 1, False)])
+def test_few_cores(monkeypatch, cores, few):
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
+    use_cores()
+    assert few_cores() == few
+    use_cores()  # As a process does that was started by this one.
+    assert few_cores() == few
+
+
+def test_devices_that_the_user_made_are_not_our_cores(monkeypatch):
+    monkeypatch.setattr(os, "environ", {"JAX_NUM_CPU_DEVICES": "2"})
+    use_cores()
+    assert not few_cores()
 
 
 def test_at_most_so_many(monkeypatch):

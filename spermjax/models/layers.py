@@ -91,6 +91,22 @@ def _gelu_slope(at: tuple[Array], change: tuple[Array]) -> tuple[Array, Array]:
     return x * below, (below + x * jnp.exp(-0.5 * x * x) * (2.0 * math.pi) ** -0.5) * dx
 
 
+@jax.custom_jvp
+def softmax(scores: Float[Array, "*lead keys"]) -> Float[Array, "*lead keys"]:
+    """`jax.nn.softmax` over the last axis, whose gradient needs the weights alone, not what they were divided from.
+
+    Its sum is a product: YNNPACK, to which XLA on a CPU gives sums, returns wrong numbers
+    for the sum where many gradients of the same weights are taken at once (JAX 0.10.2).
+    """
+    return jax.nn.softmax(scores, axis=-1)
+
+
+@softmax.defjvp
+def _softmax_slope(at: tuple[Array], change: tuple[Array]) -> tuple[Array, Array]:
+    weights = softmax(*at)
+    return weights, weights * (change[0] - jnp.einsum("...k,...k->...", weights, change[0])[..., None])
+
+
 FLAT = 0.01
 """Standard deviation, of intensities in [0, 1], below which an image counts as flat and is not spread further."""
 

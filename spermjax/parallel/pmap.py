@@ -11,6 +11,7 @@ from spermjax.data.batch import shard
 from spermjax.errors import ConfigError
 from spermjax.parallel.spread import WHOLE, gathered, mesh_of, own, share
 from spermjax.parallel.step import AXIS, Step, agreeing
+from spermjax.ynnpack import OPTION
 
 
 def choose_devices(
@@ -123,7 +124,7 @@ def _options_of_one_image(platform: str) -> dict[str, str]:
     """YNNPACK takes more time than it saves for what one image is; a compiler that does not know it needs no option."""
     if platform != "cpu":
         return {}
-    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    options = {OPTION: ""}
     try:
         jax.jit(lambda: 0, compiler_options=options).lower().compile()
     except jax.errors.JaxRuntimeError:

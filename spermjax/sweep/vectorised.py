@@ -18,6 +18,7 @@ from spermjax.data.examples import load
 from spermjax.data.progress import bar
 from spermjax.errors import ConfigError, DivergenceError
 from spermjax.models.named import sized
+from spermjax.parallel import choose_devices
 from spermjax.run import Run, create
 from spermjax.sweep import study as studies
 from spermjax.sweep.folder import Folder
@@ -211,11 +212,13 @@ def _train(folder: Folder, group: Sequence[Claimed], tell: Tell) -> None:
     Raises:
         Stopped: by a signal, after saving.
     """
+    first = group[0].experiment
     lanes: list[Lane] = []
     with contextlib.ExitStack() as open_runs:
         try:
-            dataset = load(group[0].experiment.data)
-            session = build_session(group[0].experiment, dataset)
+            dataset = load(first.data)
+            devices = choose_devices(first.parallel.devices, first.schedule.batch_size, first.optim.accumulate)
+            session = build_session(first, dataset, devices=devices)
             evaluate = make_monitor(session)
         except Exception as error:
             for one in group:

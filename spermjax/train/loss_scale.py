@@ -55,7 +55,9 @@ class ScaledState(NamedTuple):
     inner: optax.OptState
 
 
-def with_loss_scale(optimizer: optax.GradientTransformation, initial: float) -> optax.GradientTransformation:
+def with_loss_scale(
+    optimizer: optax.GradientTransformationExtraArgs, initial: float
+) -> optax.GradientTransformationExtraArgs:
     """An optimiser that carries a loss scale in its state; whoever takes a step adjusts it.
 
     Args:
@@ -67,12 +69,12 @@ def with_loss_scale(optimizer: optax.GradientTransformation, initial: float) -> 
         scale = LossScale(jnp.asarray(initial, jnp.float32), jnp.zeros((), jnp.int32))
         return ScaledState(scale, optimizer.init(params))
 
-    def update(updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None):
+    def update(updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None, **extra: Any):
         assert isinstance(state, ScaledState)
-        updates, inner = optimizer.update(updates, state.inner, params)
+        updates, inner = optimizer.update(updates, state.inner, params, **extra)
         return updates, state._replace(inner=inner)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def scale_of(state: optax.OptState) -> LossScale | None:

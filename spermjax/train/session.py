@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Float
 
 from spermjax.config import Experiment
+from spermjax.cores import few_cores
 from spermjax.data.batch import BatchIndex, PackedBatch, unpack
 from spermjax.data.examples import Dataset, Examples
 from spermjax.data.pipeline import fits_on_device, gather, padded_batches, whole
@@ -129,15 +130,32 @@ def abstract_state(experiment: Experiment, model: nn.Module, optimizer: optax.Gr
     return jax.eval_shape(state)
 
 
-def build_session(experiment: Experiment, dataset: Dataset) -> Session:
+def devices_of_step(experiment: Experiment) -> list[jax.Device]:
+    """The devices that share a training step: what was asked for, or the most that divide the batch; of few cores, one.
+
+    Raises:
+        ConfigError: they don't divide the batch.
+    """
+    wanted = experiment.parallel.devices
+    if wanted is None and experiment.parallel.mode != "fsdp" and jax.default_backend() == "cpu" and few_cores():
+        wanted = 1
+    return choose_devices(wanted, experiment.schedule.batch_size, experiment.optim.accumulate)
+
+
+def build_session(experiment: Experiment, dataset: Dataset, *, devices: Sequence[jax.Device] | None = None) -> Session:
     """Builds model, optimiser and step, and places resident examples; nothing is compiled yet.
+
+    Args:
+        experiment: what is to be run.
+        dataset: its data, decoded.
+        devices: that share each batch; `devices_of_step` where not given.
 
     Raises:
         ConfigError: the devices and parts don't divide the batch, or guidance names what isn't there.
     """
     schedule = experiment.schedule
     train = dataset.splits["train"]
-    devices = choose_devices(experiment.parallel.devices, schedule.batch_size, experiment.optim.accumulate)
+    devices = devices_of_step(experiment) if devices is None else list(devices)
     steps_per_epoch = len(train) / schedule.batch_size
     total_steps = schedule.steps or max(1, round(schedule.epochs * steps_per_epoch))
     outputs, mode = dataset.task.num_outputs, experiment.parallel.mode

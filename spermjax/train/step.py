@@ -32,7 +32,7 @@ from spermjax.train.keys import named, per_example
 from spermjax.train.loss_scale import SMALLEST, rescaled, scale_of
 from spermjax.train.losses import classification_loss, classification_normaliser, targets_of
 from spermjax.train.mixing import mix
-from spermjax.train.optim import learning_rate_schedule, without_gradient
+from spermjax.train.optim import learning_rate_schedule, taken_or_kept, without_gradient
 from spermjax.train.spikes import observe
 from spermjax.train.state import TrainState, Variables, update_average
 
@@ -60,7 +60,7 @@ def make_train_step(
     experiment: Experiment,
     model: nn.Module,
     task: Task,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     weights: Float[np.ndarray, "outputs sides"],
     total_steps: int,
     axis_name: str | None,
@@ -177,18 +177,17 @@ def make_train_step(
         # An overflow that a smaller scale can mend is no divergence.
         sound = finite if scale is None else finite | (jnp.isfinite(loss) & (scale.value > SMALLEST))
 
-        taken, watch, watched = finite, state.watch, {}
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        taken, factor, watch, watched = finite, 1.0, state.watch, {}
         if watch is not None:
             watch, wanted, factor, watched = observe(watch, loss, sound, experiment.checks)
             taken = finite & wanted
-            updates = jax.tree.map(lambda update: factor * update, updates)
-        params = optax.apply_updates(state.params, updates)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params, taken=taken)
+        params = optax.apply_updates(state.params, jax.tree.map(lambda update: factor * update, updates))
         after = dataclasses.replace(state, params=params, statistics=statistics, optimizer=optimizer_state)
         if state.average is not None:
             average = update_average(state.average, after.variables, state.step, experiment.optim.ema)
             after = dataclasses.replace(after, average=average)
-        after = jax.tree.map(lambda new, old: jnp.where(taken, new, old), after, state)
+        after = taken_or_kept(taken, after, state)
         metrics = {
             "loss": loss,
             **means,

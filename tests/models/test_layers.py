@@ -5,9 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from spermjax.models.cnn.depthwise import depthwise
-from spermjax.models.layers import Dense, gelu
+from spermjax.models.layers import Dense, gelu, softmax
 
 RNG = np.random.default_rng(0)
 
@@ -39,6 +40,24 @@ def test_gelu():
     x = np.linspace(-9, 9, 1001, dtype=np.float32)
     exact = lambda x: jax.nn.gelu(x, approximate=False)  # noqa: E731
     assert_equal(*(values_and_gradients(function, x) for function in (gelu, exact)))
+
+
+def test_softmax():
+    scores = (9 * RNG.normal(size=(3, 2, 5, 7))).astype(np.float32)
+    scores[0, 0, 0, 1:] = -1e30  # As where all keys but one are masked.
+    assert_equal(*(values_and_gradients(function, scores) for function in (softmax, jax.nn.softmax)))
+    with jax.enable_x64(True):
+        check_grads(softmax, (jnp.asarray(scores[1:], jnp.float64),), order=2)
+
+
+def test_many_gradients_of_the_same_softmax_at_once():
+    """Witness: NumPy. Here XLA's sums by YNNPACK go wrong."""
+    scores, messages = RNG.normal(size=(8, 4, 65, 65)), RNG.normal(size=(2, 8, 4, 65, 65))
+    weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    _, transpose = jax.vjp(softmax, jnp.asarray(scores, jnp.float32))
+    (found,) = jax.jit(jax.vmap(transpose))(jnp.asarray(messages, jnp.float32))
+    expected = weights * (messages - (weights * messages).sum(-1, keepdims=True))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (5, 2), (5, 1)])

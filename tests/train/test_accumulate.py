@@ -14,7 +14,7 @@ from spermjax.errors import ConfigError
 from spermjax.models.build import build_model
 from spermjax.parallel import AXIS, pmap_step, replicate
 from spermjax.train.accumulate import accumulate
-from spermjax.train.session import build_session
+from spermjax.train.session import build_session, devices_of_step
 from spermjax.validation import problems
 from tests.train import tiny
 from tests.train.test_step import initial, sgd_step
@@ -105,6 +105,12 @@ def test_parts_that_do_not_divide_the_batch_are_refused():
     experiment = tiny.experiment(optim=Optim(accumulate=4), parallel=Parallel(devices=8))
     with pytest.raises(ConfigError, match=r"devices 8 times --optim.accumulate 4 doesn't divide"):
         build_session(experiment, tiny.dataset())
+
+
+@pytest.mark.parametrize(("parallel", "devices"), [(Parallel(), 1), (Parallel(devices=2), 2), (Parallel("fsdp"), 8)])
+def test_few_cores_train_as_one_device(monkeypatch, parallel, devices):
+    monkeypatch.setattr("spermjax.train.session.few_cores", lambda: True)
+    assert len(devices_of_step(tiny.experiment(parallel=parallel))) == devices
 
 
 def test_the_model_of_a_part_is_that_of_the_whole():

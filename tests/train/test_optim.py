@@ -13,7 +13,7 @@ from spermjax.data.pipeline import gather
 from spermjax.errors import ConfigError
 from spermjax.models.build import build_model
 from spermjax.train.losses import class_weights
-from spermjax.train.optim import optimizer
+from spermjax.train.optim import adam, optimizer, taken_or_kept
 from spermjax.train.session import build_session
 from spermjax.train.step import make_train_step
 from tests.train import tiny
@@ -46,6 +46,29 @@ def test_without_patterns_it_is_adamw():
     actual, _ = ours.update(gradient, ours.init(PARAMS), PARAMS)
     expected, _ = reference.update(gradient, reference.init(PARAMS), PARAMS)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), actual, expected)
+
+
+def test_adam_is_that_of_optax_and_forgets_what_does_not_count():
+    """Witness: optax's own, given the steps that count alone."""
+    ours, theirs = adam(0.8, 0.95), optax.scale_by_adam(0.8, 0.95)
+    state, reference = ours.init(PARAMS), theirs.init(PARAMS)
+    rng = np.random.default_rng(0)
+    for taken in (True, False, True, False, False, True):
+        gradient = jax.tree.map(lambda p: rng.normal(size=p.shape).astype(np.float32), PARAMS)
+        if not taken:
+            gradient["head"]["kernel"][:] = np.nan
+        updates, state = ours.update(gradient, state, PARAMS, taken=jnp.array(taken))
+        if taken:
+            expected, reference = theirs.update(gradient, reference)
+            jax.tree.map(np.testing.assert_array_equal, updates, expected)
+        jax.tree.map(np.testing.assert_array_equal, state, reference)
+
+
+def test_what_does_not_count_is_kept_and_adam_looks_itself():
+    moments, other = optax.ScaleByAdamState(jnp.array(3), jnp.ones(2), jnp.ones(2)), jnp.zeros(2)
+    before = (optax.ScaleByAdamState(jnp.array(2), jnp.zeros(2), jnp.zeros(2)), jnp.ones(2))
+    found = taken_or_kept(jnp.array(False), (moments, other), before)
+    jax.tree.map(np.testing.assert_array_equal, found, (moments, before[1]))
 
 
 def test_frozen_parameters_stay_and_keep_no_moments():

@@ -28,7 +28,7 @@ def sgd_step(experiment, data, axis_name):
     """A step whose change of the parameters is the gradient itself."""
     outputs = data.task.num_outputs
     weights = class_weights(data.task, data.splits["train"].label, Loss(class_weights="balanced"))
-    optimizer = optax.sgd(1.0)
+    optimizer = optax.with_extra_args_support(optax.sgd(1.0))
     model = build_model(experiment.model, outputs, axis_name)
     return make_train_step(experiment, model, data.task, optimizer, weights, 10, axis_name), optimizer
 
