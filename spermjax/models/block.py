@@ -10,8 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from spermjax.models.attention import VARIANTS
 from spermjax.models.attention.contract import FEATURES, asked_for, tap_tokens
 from spermjax.models.layers import LayerScale, Mlp, PerExampleDropout
-
-LAYER_NORM_EPSILON = 1e-6
+from spermjax.models.norm import LayerNorm
 
 
 class Block(nn.Module):
@@ -73,7 +72,7 @@ class Block(nn.Module):
 
         read = None if asked_for(self, FEATURES, "output") else self.read
         options: dict[str, Any] = {**self.attention_options}
-        normed = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="attention_norm")(tokens)
+        normed = LayerNorm(dtype=self.dtype, name="attention_norm")(tokens)
         normed = tap_tokens(self, "norm1", normed, self.readers)
         attended = VARIANTS[self.attention](
             heads=self.heads,
@@ -87,6 +86,6 @@ class Block(nn.Module):
             **options,
         )(normed, mask, layer)
         tokens = tokens[:, :read] + residual(attended, "attention")
-        normed = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="mlp_norm")(tokens)
+        normed = LayerNorm(dtype=self.dtype, name="mlp_norm")(tokens)
         tokens = tokens + residual(Mlp(self.mlp_dim, dtype=self.dtype, name="mlp")(normed), "mlp")
         return tap_tokens(self, "output", tokens, self.readers)

@@ -6,8 +6,8 @@ from jaxtyping import Array, Bool, Float
 
 from spermjax.models.attention.class_attention import ClassLayer, pooling_weights
 from spermjax.models.attention.contract import FEATURES, tap, tap_weights
-from spermjax.models.block import LAYER_NORM_EPSILON
 from spermjax.models.layers import Dense, LayerScale, Mlp
+from spermjax.models.norm import LayerNorm
 from spermjax.parts import PARTS
 
 READERS = {"class_attention": 1, "part_query": len(PARTS), "sequence": 1}
@@ -38,11 +38,11 @@ class ClassBlock(nn.Module):
         def scaled(branch: Float[Array, "batch 1 width"], name: str) -> Float[Array, "batch 1 width"]:
             return branch if self.layer_scale is None else LayerScale(self.layer_scale, name=name)(branch)
 
-        normed = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="attention_norm")(tokens)
+        normed = LayerNorm(dtype=self.dtype, name="attention_norm")(tokens)
         normed = tap(self, FEATURES, "norm1", normed)
         attended = ClassLayer(self.heads, dtype=self.dtype, name="attention")(normed, mask)
         reader = tokens[:, :1] + scaled(attended, "attention_scale")
-        normed = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="mlp_norm")(reader)
+        normed = LayerNorm(dtype=self.dtype, name="mlp_norm")(reader)
         reader = reader + scaled(Mlp(self.mlp_dim, dtype=self.dtype, name="mlp")(normed), "mlp_scale")
         return tap(self, FEATURES, "output", jnp.concatenate([reader, tokens[:, 1:]], axis=1))
 

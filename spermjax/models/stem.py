@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from spermjax.models.layers import Dense
+from spermjax.models.norm import LayerNorm
 
 
 def patchify(
@@ -107,7 +108,7 @@ class ShiftedPatchStem(Stem):
     @nn.compact
     def __call__(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch rows columns channels"]:
         values = patchify(shift_diagonally(images, self.patch // 2), self.patch)
-        values = nn.LayerNorm(dtype=self.dtype, name="norm")(values)
+        values = LayerNorm(dtype=self.dtype, name="norm")(values)
         return Dense(self.width, dtype=self.dtype, name="projection")(values)
 
 

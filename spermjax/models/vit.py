@@ -12,8 +12,9 @@ from spermjax.models.attention import VARIANTS
 from spermjax.models.attention.class_attention import ClassAttention
 from spermjax.models.attention.contract import FEATURES, AttentionSpec, tap, tap_tokens
 from spermjax.models.attention.part_query import PartQueries
-from spermjax.models.block import LAYER_NORM_EPSILON, Block
+from spermjax.models.block import Block
 from spermjax.models.layers import embedding_init, normalised
+from spermjax.models.norm import LayerNorm
 from spermjax.models.positions import sincos_2d
 from spermjax.models.readout import READERS, ClassBlock, SequencePool
 from spermjax.models.scan import scan_blocks
@@ -229,7 +230,7 @@ class ViT(nn.Module):
     ) -> Float[Array, "batch outputs"]:
         if self.readout == "class_attention":
             tokens, mask = self._class_attention(tokens, mask)
-        tokens = nn.LayerNorm(LAYER_NORM_EPSILON, dtype=self.dtype, name="norm")(tokens)
+        tokens = LayerNorm(dtype=self.dtype, name="norm")(tokens)
         patches, kept = tokens[:, self.prefix :], None if mask is None else mask[:, self.prefix :]
         first = self.readers + self.prefix
         if self.readout == "part_query":

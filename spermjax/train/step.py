@@ -98,7 +98,9 @@ def make_train_step(
     root = jax.random.key(experiment.seed)
 
     def total(tree):
-        return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+        # XLA copies all gradients where one device is summed over.
+        alone = axis_name is None or jax.lax.axis_size(axis_name) == 1
+        return tree if alone else jax.lax.psum(tree, axis_name)
 
     def total_of(loss: jax.Array, means: Means, gradients: Any) -> tuple[jax.Array, Means, Any]:
         if shards is None:

@@ -69,38 +69,39 @@ def test_gradients_of_sparse_distributions_equal_finite_differences(exact):
 
 def test_random_features_approach_the_softmax():
     rng = np.random.default_rng(0)
-    query, key = np.float32(0.6 * rng.normal(size=(2, 1, 5, 1, 8)))
-    exact = jax.nn.softmax(jnp.einsum("bqhc,bkhc->bhqk", query, key) / 8**0.5)
+    query, key = np.float32(0.6 * rng.normal(size=(2, 1, 1, 5, 8)))
+    exact = jax.nn.softmax(jnp.einsum("bhqc,bhkc->bhqk", query, key) / 8**0.5)
     errors = []
     for features in (16, 65536):
         directions = orthogonal_directions(features, 8, seed=0)
         products = jnp.einsum(
-            "bqhf,bkhf->bhqk",
-            positive_features(query * 8**-0.25, directions, (-1,)),
-            positive_features(key * 8**-0.25, directions, (1, -1)),
+            "bhqf,bhkf->bhqk",
+            positive_features(query * 8**-0.25, directions, (3,)),
+            positive_features(key * 8**-0.25, directions, (2, 3)),
         )
         errors.append(np.abs(products / products.sum(-1, keepdims=True) - exact).max())
     assert errors[1] < 0.01 < errors[0]
 
 
 def scoring(name, grid, query, key, **options):
-    layer = VARIANTS[name](heads=query.shape[2], grid=grid, **options)
-    given = Given(tokens=query.reshape(*query.shape[:2], -1), query=query, key=key, mask=None, layer=0)
+    layer = VARIANTS[name](heads=query.shape[1], grid=grid, **options)
+    tokens = jnp.moveaxis(query, 1, 2).reshape(len(query), query.shape[2], -1)
+    given = Given(tokens=tokens, query=query, key=key, mask=None, layer=0)
     return layer.apply({}, method=lambda module: module.scoring(given))
 
 
 def test_rotary_scores_depend_on_offsets_alone():
     one = np.float32(np.random.default_rng(0).normal(size=(2, 1, 1, 1, 8)))
-    query, key = (jnp.broadcast_to(x, (1, 12, 1, 8)) for x in one)
+    query, key = (jnp.broadcast_to(x, (1, 1, 12, 8)) for x in one)
     turned = scoring("rotary", (3, 4), query, key)
-    product = jnp.einsum("bqhc,bkhc->qk", turned.query, turned.key).reshape(3, 4, 3, 4)
+    product = jnp.einsum("bhqc,bhkc->qk", turned.query, turned.key).reshape(3, 4, 3, 4)
     np.testing.assert_allclose(product[0, 0, 1, 2], product[1, 1, 2, 3], rtol=1e-5)
     np.testing.assert_allclose(product[2, 3, 0, 1], product[2, 2, 0, 0], rtol=1e-5)
     assert abs(product[0, 0, 1, 2] - product[0, 0, 2, 1]) > 1e-3
 
 
 def test_alibi_falls_with_distance_at_each_heads_slope():
-    query = jnp.zeros((1, 12, 2, 4))
+    query = jnp.zeros((1, 2, 12, 4))
     bias = scoring("alibi", (3, 4), query, query).bias
     np.testing.assert_allclose(bias[:, 0, 6], [-(2.0**-4) * 5**0.5, -(2.0**-8) * 5**0.5], rtol=1e-6)
 

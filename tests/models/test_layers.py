@@ -9,6 +9,7 @@ from jax.test_util import check_grads
 
 from spermjax.models.cnn.depthwise import depthwise
 from spermjax.models.layers import Dense, gelu, softmax
+from spermjax.models.norm import LayerNorm, layer_norm
 
 RNG = np.random.default_rng(0)
 
@@ -40,6 +41,29 @@ def test_gelu():
     x = np.linspace(-9, 9, 1001, dtype=np.float32)
     exact = lambda x: jax.nn.gelu(x, approximate=False)  # noqa: E731
     assert_equal(*(values_and_gradients(function, x) for function in (gelu, exact)))
+    with jax.enable_x64(True):
+        check_grads(gelu, (jnp.linspace(-9.0, 9.0, 41),), order=2, modes=["rev"])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_layer_norm(dtype):
+    x = (3 + 2 * RNG.normal(size=(2, 7, 12))).astype(np.float32)
+    x[0, 0] = 5.0  # No variance.
+    ours, theirs = LayerNorm(dtype=dtype), nn.LayerNorm(dtype=dtype)
+    variables = jax.tree.map(lambda leaf: leaf + RNG.normal(size=leaf.shape), theirs.init(jax.random.key(0), x))
+    assert jax.tree.map(jnp.shape, ours.init(jax.random.key(0), x)) == jax.tree.map(jnp.shape, variables)
+
+    def by(layer):
+        return lambda variables, x: layer.apply(variables, x).astype(jnp.float32)
+
+    assert_equal(*(values_and_gradients(by(layer), variables, x) for layer in (ours, theirs)))
+
+
+def test_gradients_of_layer_norm():
+    """Witness: finite differences."""
+    with jax.enable_x64(True):
+        arguments = tuple(map(jnp.asarray, (RNG.normal(size=(2, 3, 5)), RNG.normal(size=5), RNG.normal(size=5))))
+        check_grads(lambda *given: layer_norm(*given, 1e-6), arguments, order=2, modes=["rev"])
 
 
 def test_softmax():
@@ -48,6 +72,23 @@ def test_softmax():
     assert_equal(*(values_and_gradients(function, scores) for function in (softmax, jax.nn.softmax)))
     with jax.enable_x64(True):
         check_grads(softmax, (jnp.asarray(scores[1:], jnp.float64),), order=2)
+
+
+def test_many_gradients_of_the_same_layer_norm_at_once():
+    """Witness: one at a time, in double precision. As below, XLA's sums could go wrong."""
+    arguments = RNG.normal(size=(8, 65, 128)), RNG.normal(size=128), RNG.normal(size=128)
+    messages = RNG.normal(size=(3, 8, 65, 128))
+
+    def gradients(kind, of):
+        _, transpose = jax.vjp(
+            lambda *given: layer_norm(*given, 1e-6), *(jnp.asarray(each, kind) for each in arguments)
+        )
+        return jax.jit(lambda given: of(transpose, given))(jnp.asarray(messages, kind))
+
+    found = gradients(jnp.float32, lambda transpose, given: jax.vmap(transpose)(given))
+    with jax.enable_x64(True):
+        expected = gradients(jnp.float64, lambda transpose, given: jax.lax.map(transpose, given))
+    assert_equal(found, expected)
 
 
 def test_many_gradients_of_the_same_softmax_at_once():

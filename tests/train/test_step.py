@@ -53,7 +53,7 @@ def test_gradients_do_not_depend_on_the_number_of_devices(kind, counts):
         devices = jax.local_devices()[:count]
         state = replicate(initial(experiment, data, optimizer), devices)
         actual, mapped_metrics = pmap_step(step, devices)(state, batch)
-        close = partial(np.testing.assert_allclose, rtol=0, atol=1e-5 * max(1.0, float(metrics["gradient_norm"])))
+        close = partial(np.testing.assert_allclose, rtol=0, atol=3e-5 * max(1.0, float(metrics["gradient_norm"])))
         jax.tree.map(close, actual.params, expected.params)
         for name, value in metrics.items():
             np.testing.assert_allclose(mapped_metrics[name], value, rtol=1e-4, atol=1e-6, err_msg=name)

@@ -20,8 +20,9 @@ from spermjax.errors import ConfigError
 from spermjax.interpret.program import norm_as_one
 from spermjax.interpret.relevance.backward import Message, Rule, Rules, Step, differentiate
 from spermjax.models.attention.base import ScoredAttention
+from spermjax.models.norm import LayerNorm
 
-NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+NORMS = (LayerNorm, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
 
 
 @contextlib.contextmanager

@@ -4,14 +4,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from spermjax.models.attention.base import MASKED
 from spermjax.models.attention.contract import tap_weights
 from spermjax.models.attention.softmax import SoftmaxAttention
-from spermjax.models.layers import Dense
+from spermjax.models.layers import Dense, softmax
 
 
 class ClassAttention(SoftmaxAttention):
@@ -54,15 +53,15 @@ class ClassLayer(nn.Module):
         width = tokens.shape[-1]
         channels = width // self.heads
 
-        def project(x: Float[Array, "batch some width"], name: str) -> Float[Array, "batch some heads channels"]:
+        def project(x: Float[Array, "batch some width"], name: str) -> Float[Array, "batch heads some channels"]:
             shape = (self.heads, channels)
-            return Dense(shape, dtype=self.dtype, name=name)(x)
+            return jnp.moveaxis(Dense(shape, dtype=self.dtype, name=name)(x), 2, 1)
 
         query, key, value = project(tokens[:, :1], "query"), project(tokens, "key"), project(tokens, "value")
-        weights = pooling_weights(jnp.einsum("bqhc,bkhc->bhqk", query * channels**-0.5, key), mask)
+        weights = pooling_weights(jnp.einsum("bhqc,bhkc->bhqk", query * channels**-0.5, key), mask)
         weights = tap_weights(self, weights, tokens.shape[1])
-        mixed = jnp.einsum("bhqk,bkhc->bqhc", weights.astype(self.dtype), value)
-        return Dense(width, axes=2, dtype=self.dtype, name="out")(mixed)
+        mixed = jnp.einsum("bhqk,bhkc->bhqc", weights.astype(self.dtype), value)
+        return Dense(width, axes=2, dtype=self.dtype, name="out")(jnp.moveaxis(mixed, 1, 2))
 
 
 def pooling_weights(
@@ -71,6 +70,6 @@ def pooling_weights(
     """Softmax over the keys that are not masked, in float32; zero where all are."""
     scores = scores.astype(jnp.float32)
     if mask is None:
-        return jax.nn.softmax(scores)
+        return softmax(scores)
     kept = mask[:, None, None, :]
-    return jnp.where(kept, jax.nn.softmax(jnp.where(kept, scores, MASKED)), 0.0)
+    return jnp.where(kept, softmax(jnp.where(kept, scores, MASKED)), 0.0)

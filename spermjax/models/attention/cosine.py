@@ -25,7 +25,7 @@ class CosineAttention(SoftmaxAttention):
         """Cosines times each head's scale."""
         start = nn.initializers.constant(jnp.log(self.initial_scale))
         log_scale = self.param("log_scale", start, (self.heads,))
-        scale = jnp.exp(jnp.minimum(log_scale, jnp.log(100.0)))[:, None]
+        scale = jnp.exp(jnp.minimum(log_scale, jnp.log(100.0)))[:, None, None]
         # To length sqrt(channels), by a norm that relevance propagation knows; the scale makes up for it.
         norm = nn.RMSNorm(epsilon=1e-12, use_scale=False, dtype=self.dtype)
         scale = scale / given.key.shape[-1]

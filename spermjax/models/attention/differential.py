@@ -37,8 +37,8 @@ class DifferentialAttention(ScoredAttention):
         return halves[0] - (ratio + self._initial(given)) * halves[1]
 
     def mix(
-        self, given: Given, value: Float[Array, "batch tokens heads channels"]
-    ) -> Float[Array, "batch tokens heads channels"]:
+        self, given: Given, value: Float[Array, "batch heads tokens channels"]
+    ) -> Float[Array, "batch heads tokens channels"]:
         """Weighted sums of values, each head normalised."""
         mixed = nn.RMSNorm(dtype=self.dtype, name="norm")(super().mix(given, value))
         return mixed * (1.0 - self._initial(given)).astype(self.dtype)

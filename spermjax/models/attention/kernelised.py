@@ -6,22 +6,22 @@ from jaxtyping import Array, Bool, Float
 from spermjax.models.attention.base import Given, SelfAttention
 from spermjax.models.attention.contract import ATTENTION, asked_for
 
-Features = Float[Array, "batch tokens heads features"]
+Features = Float[Array, "batch heads tokens features"]
 
 
 def kernel_weights(query: Features, key: Features) -> Float[Array, "batch heads tokens tokens"]:
     """Effective weights: products of features over their sum along each row."""
-    products = jnp.einsum("bqhf,bkhf->bhqk", query, key, preferred_element_type=jnp.float32)
+    products = jnp.einsum("bhqf,bhkf->bhqk", query, key, preferred_element_type=jnp.float32)
     return products / jnp.maximum(products.sum(-1, keepdims=True), 1e-30)
 
 
 def kernel_mix(
-    query: Features, key: Features, value: Float[Array, "batch tokens heads channels"]
-) -> Float[Array, "batch tokens heads channels"]:
+    query: Features, key: Features, value: Float[Array, "batch heads tokens channels"]
+) -> Float[Array, "batch heads tokens channels"]:
     """`kernel_weights @ value`, linear in the number of tokens (Katharopoulos et al. 2020, eq. 5)."""
-    memory = jnp.einsum("bkhf,bkhc->bhfc", key, value, preferred_element_type=jnp.float32)
-    total = jnp.einsum("bqhf,bhf->bqh", query, key.sum(1), preferred_element_type=jnp.float32)
-    mixed = jnp.einsum("bqhf,bhfc->bqhc", query, memory, preferred_element_type=jnp.float32)
+    memory = jnp.einsum("bhkf,bhkc->bhfc", key, value, preferred_element_type=jnp.float32)
+    total = jnp.einsum("bhqf,bhf->bhq", query, key.sum(2), preferred_element_type=jnp.float32)
+    mixed = jnp.einsum("bhqf,bhfc->bhqc", query, memory, preferred_element_type=jnp.float32)
     return (mixed / jnp.maximum(total, 1e-30)[..., None]).astype(value.dtype)
 
 
@@ -40,15 +40,15 @@ class KernelisedAttention(SelfAttention):
 
     def _features(self, given: Given) -> tuple[Features, Features]:
         query, key = self.feature_maps(given.query.astype(jnp.float32), given.key.astype(jnp.float32), given.mask)
-        return query, key if given.mask is None else jnp.where(given.mask[:, :, None, None], key, 0.0)
+        return query, key if given.mask is None else jnp.where(given.mask[:, None, :, None], key, 0.0)
 
     def weights(self, given: Given) -> Float[Array, "batch heads tokens tokens"]:
         """Effective weights."""
         return kernel_weights(*self._features(given))
 
     def mix(
-        self, given: Given, value: Float[Array, "batch tokens heads channels"]
-    ) -> Float[Array, "batch tokens heads channels"]:
+        self, given: Given, value: Float[Array, "batch heads tokens channels"]
+    ) -> Float[Array, "batch heads tokens channels"]:
         """The weighted sums of values, in linear time where nobody looks at the weights."""
         if asked_for(self, ATTENTION, "weights"):
             return super().mix(given, value)

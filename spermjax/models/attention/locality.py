@@ -28,5 +28,5 @@ class LocalityAttention(SoftmaxAttention):
             temperature = self.param("temperature", start, ())
             scoring = dataclasses.replace(scoring, query=given.query / temperature.astype(self.dtype))
         if self.mask_diagonal:
-            scoring = dataclasses.replace(scoring, allowed=~jnp.eye(given.query.shape[1], dtype=bool)[None, None])
+            scoring = dataclasses.replace(scoring, allowed=~jnp.eye(given.query.shape[2], dtype=bool)[None, None])
         return scoring

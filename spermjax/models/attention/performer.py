@@ -21,8 +21,8 @@ def orthogonal_directions(features: int, channels: int, seed: int) -> Float[np.n
 
 
 def positive_features(
-    x: Float[Array, "batch tokens heads channels"], directions: Float[np.ndarray, "features channels"], axes
-) -> Float[Array, "batch tokens heads features"]:
+    x: Float[Array, "batch heads tokens channels"], directions: Float[np.ndarray, "features channels"], axes
+) -> Float[Array, "batch heads tokens features"]:
     """exp(w x - |x|^2 / 2), up to a factor that is the same over `axes` (Choromanski et al. 2021, lemma 1).
 
     With x = q / c^(1/4), products of such features have the mean exp(q k / sqrt(c)).
@@ -51,9 +51,9 @@ class PerformerAttention(KernelisedAttention):
         scale = query.shape[-1] ** -0.25
         directions = orthogonal_directions(self.features, query.shape[-1], self.seed)
         # A query's factor cancels in its row; a key's only where all keys share it.
-        query = positive_features(query * scale, directions, (-1,))
-        key = key if mask is None else jnp.where(mask[:, :, None, None], key, 0.0)
-        return query, positive_features(key * scale, directions, (1, -1))
+        query = positive_features(query * scale, directions, (3,))
+        key = key if mask is None else jnp.where(mask[:, None, :, None], key, 0.0)
+        return query, positive_features(key * scale, directions, (2, 3))
 
     @classmethod
     def problems(cls, channels: int, options: Mapping[str, Any]) -> Iterable[str]:

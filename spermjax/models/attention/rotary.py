@@ -21,11 +21,11 @@ def angles(grid: tuple[int, int], channels: int, base: float) -> Float[np.ndarra
 
 
 def rotate(
-    x: Float[Array, "batch tokens heads channels"], angle: Float[np.ndarray, "tokens pairs"]
-) -> Float[Array, "batch tokens heads channels"]:
+    x: Float[Array, "batch heads tokens channels"], angle: Float[np.ndarray, "tokens pairs"]
+) -> Float[Array, "batch heads tokens channels"]:
     """Turns channel pairs (i, i + channels / 2) by their angles (Su et al. 2021, eq. 34)."""
     first, second = jnp.split(x, 2, axis=-1)
-    cosine, sine = (jnp.asarray(f(angle)[:, None], x.dtype) for f in (np.cos, np.sin))
+    cosine, sine = (jnp.asarray(f(angle), x.dtype) for f in (np.cos, np.sin))
     return jnp.concatenate([first * cosine - second * sine, first * sine + second * cosine], axis=-1)
 
 

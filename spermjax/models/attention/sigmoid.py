@@ -20,6 +20,6 @@ class SigmoidAttention(ScoredAttention):
         scoring = self.scoring(given)
         takes_part = allowed(scoring, given.mask)
         if takes_part is None:
-            return jax.nn.sigmoid(scores(scoring) - jnp.log(given.key.shape[1]))
+            return jax.nn.sigmoid(scores(scoring) - jnp.log(given.key.shape[2]))
         keys = jnp.maximum(takes_part.sum(-1, keepdims=True), 1)
         return jnp.where(takes_part, jax.nn.sigmoid(scores(scoring) - jnp.log(keys)), 0.0)
