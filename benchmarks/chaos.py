@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tyro
@@ -31,6 +31,8 @@ STEPS, EXAMPLES, EVERY = 400, 160, 2.0
 """Ten steps an epoch, so that a checkpoint is written every twenty steps."""
 FULL_BYTES = (2_000, 60_000)
 """Least and largest limit on the size of a file: for the log, or for a checkpoint alone."""
+STEPPING = 0.8
+"""Share of the lives that meet their trouble while they take steps; the others while they import and compile."""
 TROUBLES = ("kill", "terminate", "flip", "cut", "full", "twice")
 ENDS = {
     "kill": (-signal.SIGKILL,),
@@ -100,13 +102,30 @@ def start(folder: Path, largest: int | None = None) -> subprocess.Popen[str]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
 
     command = [sys.executable, "-m", "benchmarks.chaos", "--live", str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=limit)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=limit)
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Waits for a life's end: its code, and its last words."""
-    out, _ = process.communicate(timeout=600)
-    return process.returncode, out.strip().splitlines()[-1] if out.strip() else ""
+class End(NamedTuple):
+    """How a life ended: its code, its last words, and what it warned of or raised."""
+
+    code: int
+    words: str
+    errors: str
+
+
+def finish(process: subprocess.Popen[str]) -> End:
+    """Waits for a life's end."""
+    out, errors = process.communicate(timeout=600)
+    return End(process.returncode, out.strip().splitlines()[-1] if out.strip() else "", errors[-2000:])
+
+
+def wait_for_step(process: subprocess.Popen[str], log: Path) -> None:
+    """Returns when a life has logged a step of its own, or has ended."""
+    assert process.stdout is not None
+    process.stdout.readline()  # It has cut from the log what no checkpoint knows of, and compiles.
+    before = log.stat().st_size if log.exists() else 0
+    while process.poll() is None and (not log.exists() or log.stat().st_size <= before):
+        time.sleep(0.02)
 
 
 def damage(folder: Path, how: str, rng: np.random.Generator) -> bool:
@@ -127,7 +146,7 @@ def damage(folder: Path, how: str, rng: np.random.Generator) -> bool:
     return True
 
 
-def trouble(folder: Path, kind: str, rng: np.random.Generator) -> tuple[str, tuple[int, str]]:
+def trouble(folder: Path, kind: str, rng: np.random.Generator) -> tuple[str, End]:
     """One life with one trouble in it.
 
     Returns:
@@ -139,14 +158,14 @@ def trouble(folder: Path, kind: str, rng: np.random.Generator) -> tuple[str, tup
     assert process.stdout is not None
     if kind == "twice":
         process.stdout.readline()
-        code, words = finish(start(folder))
+        second = finish(start(folder))
         done = process.poll() is not None
         process.kill()
-        if not done and (code != 2 or "Another process" not in words):
-            raise AssertionError(f"a second process was not refused: {code} {words}")
+        if not done and (second.code != 2 or "Another process" not in second.words):
+            raise AssertionError(f"a second process was not refused: {second}")
         return kind, finish(process)
-    if rng.random() < 0.8:
-        process.stdout.readline()
+    if rng.random() < STEPPING:
+        wait_for_step(process, folder / "metrics.jsonl")
     time.sleep(rng.uniform(0.0, 2.0))
     process.send_signal(signal.SIGTERM if kind == "terminate" else signal.SIGKILL)
     ended = finish(process)
@@ -169,24 +188,24 @@ def storm(settings: Settings, runs: Path) -> dict[str, Any]:
     """
     rng = np.random.default_rng(settings.seed)
     whole = runs / "noise" / "unbroken"
-    code, expected = finish(start(whole))
-    assert code == 0, expected
+    code, expected, errors = finish(start(whole))
+    assert code == 0, errors
     expected_lines, counts, ends = lines(whole), Counter(), []
     until, waiting = time.monotonic() + 60 * settings.minutes, []
     while time.monotonic() < until:
-        folder, code, words = runs / "noise" / f"run-{len(ends)}", 1, ""
-        while code != 0 and time.monotonic() < until:
+        folder, end = runs / "noise" / f"run-{len(ends)}", End(1, "", "not started")
+        while end.code != 0 and time.monotonic() < until:
             waiting = waiting or rng.permutation(TROUBLES).tolist()
             wanted = waiting.pop()
-            kind, (code, words) = trouble(folder, wanted, rng)
-            if code not in (0, *ENDS.get(wanted, ENDS["kill"])):
-                raise AssertionError(f"after {wanted!r} a process ended with {code}: {words}")
+            kind, end = trouble(folder, wanted, rng)
+            if end.code not in (0, *ENDS.get(wanted, ENDS["kill"])):
+                raise AssertionError(f"after {wanted!r} a process ended with {end.code}: {end.words}\n{end.errors}")
             counts[kind] += 1
-        if code != 0:
-            code, words = finish(start(folder))
-        ends.append(code == 0 and words == expected and lines(folder) == expected_lines)
+        if end.code != 0:
+            end = finish(start(folder))
+        ends.append(end.code == 0 and end.words == expected and lines(folder) == expected_lines)
         if not ends[-1]:
-            print(f"{folder} ended with {code} and {words}; unbroken: {expected}", file=sys.stderr)
+            print(f"{folder} ended with {end}; unbroken: {expected}", file=sys.stderr)
     return {"troubles": dict(counts), "runs": len(ends), "differing": ends.count(False), "unbroken": expected}
 
 

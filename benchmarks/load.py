@@ -5,9 +5,10 @@
 takes 10 000 steps over 100 000 examples of noise by a small model, once with the examples
 kept on the device and once streamed, with evaluations and checkpoints on the way, each in
 a process of its own; and 200 runs of a few steps one after another in one process. Memory
-(resident set) and the median time of a step, or of a run, are told by tenths of the whole:
-what grows shows in the last against the second, since the first still compiles. Ends with
-1 where memory grew by more than a tenth there.
+and the median time of a step, or of a run, are told by tenths of the whole: what grows shows
+in the last against the second, since the first still compiles. Memory is what is resident
+and no file's: pages of files a system may take away, and they come back when they are
+touched. Ends with 1 where memory grew by more than a tenth there.
 """
 
 import dataclasses
@@ -74,11 +75,11 @@ def main(settings: Settings) -> int:
         command = [sys.executable, "-m", "benchmarks.load", *map(str, sizes), "--worker", kind]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         found[kind] = json.loads(done.stdout.splitlines()[-1])
-    grown = {kind: rows[-1]["rss_mib"] / rows[1]["rss_mib"] for kind, rows in found.items()}
+    grown = {kind: rows[-1]["own_mib"] / rows[1]["own_mib"] for kind, rows in found.items()}
     print(f"| | {' | '.join(f'{tenth + 1}' for tenth in range(TENTHS))} | last over second |")
     print("|---|" + "---|" * (TENTHS + 1))
     for kind, rows in found.items():
-        for what, digits in (("rss_mib", 0), ("maps", 0), ("milliseconds", 2)):
+        for what, digits in (("own_mib", 0), ("maps", 0), ("milliseconds", 2)):
             cells = " | ".join(f"{row[what]:.{digits}f}" for row in rows)
             print(f"| {kind}, {what} | {cells} | {rows[-1][what] / rows[1][what]:.2f} |")
     if settings.json:
@@ -118,9 +119,10 @@ class Tenths:
         self._seconds.append(seconds)
         if len(self._seconds) == self._each:
             gc.collect()
+            memory = self._process.memory_info()
             self.rows.append(
                 {
-                    "rss_mib": self._process.memory_info().rss / 2**20,
+                    "own_mib": (memory.rss - memory.shared) / 2**20,
                     "maps": len(self._process.memory_maps(grouped=False)),
                     "milliseconds": 1e3 * statistics.median(self._seconds),
                 }
