@@ -12,6 +12,7 @@ take minutes for one batch.
 """
 
 import argparse
+import copy
 import json
 import os
 import statistics
@@ -152,7 +153,8 @@ def reference_methods(model: torch.nn.Module, patch: int) -> dict[str, Callable[
         return torch_methods.rise(model, x, targets, MASKS, AT_ONCE)
 
     return {
-        **{name: cam(kind, model) for name, kind in CAMS.items()},
+        # Each hangs hooks on its model, which would keep what all others compute.
+        **{name: cam(kind, copy.deepcopy(model)) for name, kind in CAMS.items()},
         **{name: lambda x, t, f=function: f(model, x, t) for name, function in TORCH_METHODS.items()},
         "saliency": lambda x, targets: captum.Saliency(model).attribute(x.requires_grad_(), targets),
         "input_x_gradient": lambda x, targets: captum.InputXGradient(model).attribute(x.requires_grad_(), targets),
@@ -282,24 +284,25 @@ def compare(model_name: str, batch: int, wanted: list[str] | None, repetitions: 
     masks = np.broadcast_to(distance < side / 4, maps.shape).copy()
     targets = np.arange(batch) % OUTPUTS
     normalised = torch.from_numpy(np.ascontiguousarray(np.moveaxis((images - 0.5) / 0.5, 3, 1)))
-    methods = reference_methods(theirs, ours.patch_size)
-    metrics = reference_metrics(theirs, ours.patch_size, maps, masks)
+    references = reference_methods(theirs, ours.patch_size)
+    references |= reference_metrics(theirs, ours.patch_size, maps, masks)
 
     ratios = {}
     print(f"\n{model_name}, batch {batch}\n{'':30} {'ours ms':>9} {'reference ms':>13} {'ratio':>6}   per image")
-    for name in wanted or (*methods, *metrics):
+    for name in wanted or tuple(references):
         curves = (side // ours.patch_size) ** 2 if name.startswith(("deletion", "insertion")) else 2
         channels = ours.width if name in ("score_cam", "ablation_cam") else 2
         passes = PASSES.get(name, max(curves, channels))
         if wanted is None and passes * batch > MOST_PASSES[model_name]:
             continue
-        if name in methods:
+        if name.removesuffix(LEAN) in METHODS:
             mine = our_method(name, ours, variables, images, targets)
         else:
             mine = our_metric(name, ours, variables, images, targets, maps, masks)
 
-        def reference(name: str = name) -> Any:
-            function = methods[name] if name in methods else metrics[name]
+        function = references.pop(name)  # A CAM keeps its last graph, gigabytes of it, for as long as it lives.
+
+        def reference(function: Callable = function) -> Any:
             return function(normalised.clone(), targets.tolist())
 
         for _ in range(2):  # Once to compile, once to have the memory.
