@@ -119,12 +119,21 @@ def finish(process: subprocess.Popen[str]) -> End:
     return End(process.returncode, out.strip().splitlines()[-1] if out.strip() else "", errors[-2000:])
 
 
+def wait_for_word(process: subprocess.Popen[str]) -> None:
+    """Returns when a life has said that it starts to train, or has ended."""
+    assert process.stdout is not None
+    process.stdout.readline()
+
+
 def wait_for_step(process: subprocess.Popen[str], log: Path) -> None:
     """Returns when a life has logged a step of its own, or has ended."""
-    assert process.stdout is not None
-    process.stdout.readline()  # It has cut from the log what no checkpoint knows of, and compiles.
-    before = log.stat().st_size if log.exists() else 0
-    while process.poll() is None and (not log.exists() or log.stat().st_size <= before):
+    wait_for_word(process)  # It has cut from the log what no checkpoint knows of, and compiles.
+
+    def size() -> int:
+        return log.stat().st_size if log.exists() else 0
+
+    before = size()
+    while process.poll() is None and size() <= before:
         time.sleep(0.02)
 
 
@@ -155,9 +164,8 @@ def trouble(folder: Path, kind: str, rng: np.random.Generator) -> tuple[str, End
     if kind == "full":
         return kind, finish(start(folder, int(rng.integers(*FULL_BYTES))))
     process = start(folder)
-    assert process.stdout is not None
     if kind == "twice":
-        process.stdout.readline()
+        wait_for_word(process)
         second = finish(start(folder))
         done = process.poll() is not None
         process.kill()

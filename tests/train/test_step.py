@@ -59,6 +59,7 @@ def test_gradients_do_not_depend_on_the_number_of_devices(kind, counts):
             np.testing.assert_allclose(mapped_metrics[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.multidevice
 def test_gradients_in_double_precision_do_not_depend_on_the_number_of_devices():
     """Witness: the same step without pmap. What is left of the difference in single precision is rounding."""
     data = tiny.dataset()
