@@ -56,7 +56,7 @@ class Checkpoints:
             with writing(self.directory):
                 self.directory.mkdir(parents=True, exist_ok=True)
         self._problems = self._without_score(read_only)
-        self._manager = ocp.CheckpointManager(
+        self._manager = _Manager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
@@ -254,6 +254,13 @@ class Checkpoints:
         actual = _checksums(self.directory / str(step))
         changed = sorted(name for name in wanted.keys() | actual.keys() if wanted.get(name) != actual.get(name))
         return f"is damaged: {changed[0]} (and {len(changed) - 1} more) changed" if changed else None
+
+
+class _Manager(ocp.CheckpointManager):
+    def reached_preemption(self, step: int) -> bool:
+        """Stops are told by signals, and JAX's service, which orbax would ask, is off (`spermjax.parallel.hosts`)."""
+        del step
+        return False
 
 
 class Elsewhere:
