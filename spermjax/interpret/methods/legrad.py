@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 from spermjax.interpret.grid import to_grid
 from spermjax.interpret.methods.method import Method, register
 from spermjax.interpret.model import Variables, attention_spec, select
+from spermjax.interpret.narrow import narrowed
 from spermjax.interpret.program import trace_model
 from spermjax.models.attention.contract import ATTENTION, FEATURES
 
@@ -39,7 +40,7 @@ def legrad_layers(
                 [read] = program.replay(values, {outputs[-1]: read}, [slots.logits])
             return select(read, targets).sum()
 
-        gradient = jax.nn.relu(jax.grad(reading)(values[attention]))
+        gradient = jax.nn.relu(jax.grad(narrowed(reading))(values[attention]))
         maps.append(gradient.mean(axis=(1, 2))[:, spec.prefix :])
     return to_grid(jnp.stack(maps), spec)
 
