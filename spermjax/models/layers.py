@@ -17,6 +17,10 @@ embedding_init = nn.initializers.truncated_normal(0.02)
 """Learned tokens, learned positions and the head, which starts close to no opinion."""
 
 
+FEW_ROWS = 256
+"""Up to so many, XLA on a CPU takes longer for a product with a transposed kernel than for laying it out anew."""
+
+
 @jax.custom_vjp
 def affine(
     inputs: Float[Array, "*lead inner"], kernel: Float[Array, "inner out"], bias: Float[Array, "out"]
@@ -40,7 +44,10 @@ def _affine_gradients(kept: tuple[Array, Array], message: Array) -> tuple[Array,
         of_kernel = rows.T @ messages
     else:  # The barrier keeps XLA from turning the product round again.
         of_kernel = jax.lax.optimization_barrier(messages.T @ rows).T
-    return message @ kernel.T, of_kernel, column_sums(message)
+    turned = kernel.T
+    if len(messages) <= FEW_ROWS:  # The barrier has XLA lay the kernel out anew instead of reading it across.
+        turned = jax.lax.optimization_barrier(turned)
+    return message @ turned, of_kernel, column_sums(message)
 
 
 affine.defvjp(_affine, _affine_gradients)
