@@ -15,6 +15,7 @@ from spermjax.errors import ConfigError
 from spermjax.sweep import vectorised
 from spermjax.sweep.command import begin
 from spermjax.sweep.fields import put
+from spermjax.sweep.folder import Folder
 from spermjax.sweep.lanes import Lanes, kind
 from spermjax.tracking import read
 from spermjax.train.optim import kernels
@@ -149,8 +150,10 @@ def test_a_sweep_goes_on_after_a_signal_and_ends_in_ordinary_runs(tmp_path, monk
 
 
 @pytest.mark.slow
-def test_hyperband_ends_what_falls_behind(tmp_path):
+def test_hyperband_ends_what_falls_behind(tmp_path, monkeypatch):
     """Later trials learn less; each rung of a bracket lets one in two go on."""
+    # Optuna draws brackets by the study's name, which holds the folder's.
+    monkeypatch.setattr(Folder, "study_name", "study")
     rates = [10.0 ** (-2 - number) for number in range(8)]
     search = {
         "metric": {"name": "validation/log_loss", "goal": "minimize"},
