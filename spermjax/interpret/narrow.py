@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from spermjax.interpret.program import trace
 
@@ -50,7 +49,7 @@ def narrowed(function: Callable[..., Any]) -> Callable[..., Any]:
             plan.append((equation, boxes, changes))
 
         given = {**program.constants, **dict(zip(program.inputs, jax.tree.leaves(arguments), strict=True))}
-        values = {slot: (jnp.asarray(value), _whole(shapes[slot])) for slot, value in given.items()}
+        values = {slot: (value, _whole(shapes[slot])) for slot, value in given.items()}
         for equation, boxes, changes in reversed(plan):
             operands = [_part(*values[slot], box) for slot, box in zip(equation.inputs, boxes, strict=True)]
             results = dataclasses.replace(equation, params={**equation.params, **changes})(*operands)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spermjax.config import Guidance, Loss, Model, Optim, Parallel
+from spermjax.config import Guidance, Model, Optim, Parallel
 from spermjax.data.pipeline import gather
 from spermjax.errors import ConfigError
 from spermjax.models.build import build_model
@@ -16,15 +16,13 @@ from spermjax.train.accumulate import accumulate
 from spermjax.train.session import build_session, devices_of_step
 from spermjax.validation import problems
 from tests.train import tiny
-from tests.train.test_step import gradients_agree, initial, sgd_step
-
-LOSS = Loss(mixup=0.4, cutmix=0.5, focal=1.0, label_smoothing=0.1)
+from tests.train.test_step import MIXED, gradients_agree, initial, sgd_step
 
 
 def taken_in(parts: int, **changes):
     """The state and metrics after one step of plain gradient descent, dropout and stochastic depth on."""
     data = tiny.dataset()
-    experiment = tiny.experiment(guidance=Guidance(weight=0.5), loss=LOSS, optim=Optim(accumulate=parts), **changes)
+    experiment = tiny.experiment(guidance=Guidance(weight=0.5), loss=MIXED, optim=Optim(accumulate=parts), **changes)
     axis = AXIS if changes else None
     step, optimizer = sgd_step(experiment, data, axis, jnp.float64)
     # Padding and examples without masks are spread unevenly over the parts.
