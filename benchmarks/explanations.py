@@ -40,12 +40,12 @@ from safetensors.torch import save_file
 
 from spermjax.allocator import keep_freed_memory, use_tcmalloc
 from spermjax.interpret import METHODS, METRICS
+from spermjax.kernels import choose_kernels
 from spermjax.models.build import init_variables
 from spermjax.models.pretrained import load_weights
 from spermjax.models.vit import ViT
 from spermjax.parallel import replicate
 from spermjax.workflow.measure import over_devices
-from spermjax.ynnpack import only_sums
 
 MODELS = {
     "small": {"img_size": 64, "patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4},
@@ -73,6 +73,8 @@ PASSES = {
 }
 MOST_PASSES = {"small": 10**5, "tiny_224": 2500}
 """Forward passes of one batch, of what is timed unless it is named."""
+MOST_PIXELS = 10**6
+"""Of one batch, of what `BY_PIXEL` has unless it is named."""
 TURN_SECONDS = 0.3
 AT_ONCE, CHUNK = 64, 16
 """Perturbed images that a reference takes in one pass, and that spermjax takes."""
@@ -181,6 +183,8 @@ LOCALISATION = {
     "auroc": quantus.AUC,
 }
 TOGETHER = "localisation, one call"
+BY_PIXEL = frozenset({*LOCALISATION, TOGETHER, "road"})
+"""Whose reference takes Python, or a system of equations, for the pixels of each image."""
 
 
 def reference_metrics(
@@ -289,11 +293,12 @@ def compare(model_name: str, batch: int, wanted: list[str] | None, repetitions: 
 
     ratios = {}
     print(f"\n{model_name}, batch {batch}\n{'':30} {'ours ms':>9} {'reference ms':>13} {'ratio':>6}   per image")
-    for name in wanted or tuple(references):
+    for name in dict.fromkeys(wanted or references):
         curves = (side // ours.patch_size) ** 2 if name.startswith(("deletion", "insertion")) else 2
         channels = ours.width if name in ("score_cam", "ablation_cam") else 2
         passes = PASSES.get(name, max(curves, channels))
-        if wanted is None and passes * batch > MOST_PASSES[model_name]:
+        long = passes * batch > MOST_PASSES[model_name] or (name in BY_PIXEL and images[..., 0].size > MOST_PIXELS)
+        if long and wanted is None:
             continue
         if name.removesuffix(LEAN) in METHODS:
             mine = our_method(name, ours, variables, images, targets)
@@ -325,7 +330,7 @@ def main() -> None:
     options = parser.parse_args()
     use_tcmalloc()
     keep_freed_memory()
-    only_sums()
+    choose_kernels()
     cores = len(os.sched_getaffinity(0))
     jax.config.update("jax_num_cpu_devices", cores)
     torch.set_num_threads(cores)

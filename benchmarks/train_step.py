@@ -189,11 +189,11 @@ def spermjax_steps(size: Size) -> dict[str, Step]:
     """The step that `spermjax train` takes, from bytes to new parameters, without augmentation, and its prediction."""
     from spermjax.allocator import keep_freed_memory, use_tcmalloc
     from spermjax.cores import use_cores
-    from spermjax.ynnpack import only_sums
+    from spermjax.kernels import choose_kernels
 
     use_tcmalloc()
     keep_freed_memory()
-    only_sums()
+    choose_kernels()
     use_cores()
     import jax
 

@@ -2,8 +2,8 @@
 
 from spermjax.allocator import keep_freed_memory
 from spermjax.cores import use_cores
+from spermjax.kernels import choose_kernels
 from spermjax.programs import keep_programs
-from spermjax.ynnpack import only_sums
 
 
 def prepare_process() -> None:
@@ -14,5 +14,5 @@ def prepare_process() -> None:
     """
     keep_freed_memory()
     keep_programs()
-    only_sums()
+    choose_kernels()
     use_cores()

@@ -110,10 +110,30 @@ gelu.defvjp(lambda x: (gelu(x), x), _gelu_gradient)
 def softmax(scores: Float[Array, "*lead keys"]) -> Float[Array, "*lead keys"]:
     """`jax.nn.softmax` over the last axis, whose gradient needs the weights alone, not what they were divided from.
 
-    Its sum is a product: YNNPACK, to which XLA on a CPU gives sums, returns wrong numbers
-    for the sum where many gradients of the same weights are taken at once (JAX 0.10.2).
+    The gradient's sum is a product: YNNPACK, to which XLA on a CPU gives sums, returns wrong
+    numbers for it where many gradients of the same weights are taken at once (JAX 0.10.2).
     """
-    return jax.nn.softmax(scores, axis=-1)
+    if len(scores) > 1:
+        return jax.nn.softmax(scores, axis=-1)
+    weights = jnp.exp(scores - _greatest(scores))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+LANES = 16
+"""Numbers of single precision in the widest vector of a CPU."""
+
+
+def _greatest(scores: Float[Array, "*lead keys"]) -> Float[Array, "*lead 1"]:
+    """The maximum over the last axis, where YNNPACK is not to find it (`OF_ONE_IMAGE` in `spermjax.kernels`).
+
+    XLA on a CPU compares one number after another. Here the axis is laid on itself, half on half, which
+    it does a vector at a time, until that is no longer filled.
+    """
+    top = jax.lax.stop_gradient(scores)
+    while (keys := top.shape[-1]) > LANES:
+        half = (keys + 1) // 2
+        top = jnp.maximum(top[..., :half], top[..., keys - half :])
+    return top.max(axis=-1, keepdims=True)
 
 
 @softmax.defjvp

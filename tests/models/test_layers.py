@@ -74,6 +74,18 @@ def test_softmax():
         check_grads(softmax, (jnp.asarray(scores[1:], jnp.float64),), order=2)
 
 
+@pytest.mark.parametrize("keys", [1, 2, 16, 17, 33, 64, 65, 197])
+def test_softmax_of_one_image(keys):
+    """Whose maximum is found in halves, of odd numbers of keys too, wherever it lies. Witness: `jax.nn.softmax`."""
+    scores = RNG.normal(size=(1, 2, keys, keys)).astype(np.float32)
+    scores[0, 0] += 200 * np.eye(keys, dtype=np.float32)
+    scores[0, 1, 0, 1:] = -1e30
+    assert_equal(*(values_and_gradients(function, scores) for function in (softmax, jax.nn.softmax)))
+    scores[0, 0, 0, keys // 2] = np.nan
+    lost = np.isnan(softmax(scores)).all(axis=-1)
+    assert lost[0, 0, 0] and lost.sum() == 1
+
+
 def test_many_gradients_of_the_same_layer_norm_at_once():
     """Witness: one at a time, in double precision. As below, XLA's sums could go wrong."""
     arguments = RNG.normal(size=(8, 65, 128)), RNG.normal(size=128), RNG.normal(size=128)

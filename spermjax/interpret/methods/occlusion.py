@@ -63,14 +63,15 @@ def occlusion(
     """
     size = plane(images)
     window_px = window_px or max(1, min(size) // 8)
-    covered = jnp.asarray(windows(size, window_px, stride_px or window_px))
+    hidden = windows(size, window_px, stride_px or window_px)
+    covered = jnp.asarray(hidden)
 
     def occluded(window: Int[Array, ""]) -> Float[Array, "batch"]:
         return score(model, variables, jnp.where(covered[window][:, :, None], baseline, images), targets)
 
-    scores = map_in_chunks(occluded, len(covered), steps_at_once(len(images), chunk))
+    scores = map_in_chunks(occluded, len(hidden), steps_at_once(len(images), chunk))
     drops = score(model, variables, images, targets) - scores
-    return jnp.einsum("nb,nhw->bhw", drops, covered.astype(drops.dtype)) / covered.sum(axis=0)
+    return jnp.einsum("nb,nhw->bhw", drops, covered.astype(drops.dtype)) / hidden.sum(axis=0)
 
 
 register(Method("occlusion", occlusion, "Zeiler & Fergus 2014", forward=65, needs=frozenset({"chunk"})))

@@ -1,4 +1,4 @@
-"""What XLA gives to YNNPACK."""
+"""What XLA is told about its kernels."""
 
 import importlib.metadata
 import os
@@ -7,33 +7,35 @@ import sys
 
 import pytest
 
-from spermjax.ynnpack import OPTION, only_sums
+from spermjax.kernels import VECTORS, YNNPACK, choose_kernels
+
+CHOSEN = f"--{YNNPACK}=reduce --{VECTORS}=512"
 
 
-@pytest.mark.parametrize(("before", "after"), [("", f"--{OPTION}=reduce"), ("--a", f"--a --{OPTION}=reduce")])
-def test_sums_alone(monkeypatch, before, after):
+@pytest.mark.parametrize(("before", "after"), [("", CHOSEN), ("--a", f"--a {CHOSEN}")])
+def test_what_is_chosen(monkeypatch, before, after):
     monkeypatch.setenv("XLA_FLAGS", before)
-    only_sums()
-    only_sums()
+    choose_kernels()
+    choose_kernels()
     assert os.environ["XLA_FLAGS"] == after
 
 
 def test_what_the_user_set_stays(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", f"--{OPTION}=")
-    only_sums()
-    assert os.environ["XLA_FLAGS"] == f"--{OPTION}="
+    monkeypatch.setenv("XLA_FLAGS", f"--{YNNPACK}= --{VECTORS}=128")
+    choose_kernels()
+    assert os.environ["XLA_FLAGS"] == f"--{YNNPACK}= --{VECTORS}=128"
 
 
 def test_another_xla_is_told_nothing(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "")
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.11.0")
-    only_sums()
+    choose_kernels()
     assert os.environ["XLA_FLAGS"] == ""
 
 
 PROGRAM = """
-from spermjax.ynnpack import only_sums
-only_sums()
+from spermjax.kernels import choose_kernels
+choose_kernels()
 import jax, jax.numpy as jnp
 for function in (lambda x: x @ x, jax.nn.softmax):
     print("ynn" in jax.jit(function).lower(jnp.ones((256, 256))).compile().as_text())
