@@ -113,10 +113,10 @@ def softmax(scores: Float[Array, "*lead keys"]) -> Float[Array, "*lead keys"]:
     The gradient's sum is a product: YNNPACK, to which XLA on a CPU gives sums, returns wrong
     numbers for it where many gradients of the same weights are taken at once (JAX 0.10.2).
     """
-    if len(scores) > 1:
-        return jax.nn.softmax(scores, axis=-1)
-    weights = jnp.exp(scores - _greatest(scores))
-    return weights / weights.sum(axis=-1, keepdims=True)
+    if scores.shape[0] == 1:  # An exported model's batch has no number: it is no 1.
+        weights = jnp.exp(scores - _greatest(scores))
+        return weights / weights.sum(axis=-1, keepdims=True)
+    return jax.nn.softmax(scores, axis=-1)
 
 
 LANES = 16
