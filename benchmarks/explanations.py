@@ -7,8 +7,8 @@ PyTorch as threads. Each pair is timed in turns of some calls, repetition by rep
 so that other work on the machine falls on both; a ratio above one means that spermjax is
 faster. Methods for which there is no package are in `torch_methods`, and those of Chefer et al. also, as
 their authors compute them, in `torch_chefer`. Where both sides
-take random masks or coalitions, they take as many; `MOST_PASSES` leaves out what would
-take minutes for one batch.
+take random masks or coalitions, they take as many; `MOST_PASSES` and `MOST_PIXELS` leave
+out what would take minutes for one batch.
 """
 
 import argparse
